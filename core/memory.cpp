@@ -1,0 +1,218 @@
+#include "graft/core/memory.h"
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdlib>
+#include <limits>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(GRAFT_ASAN)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) (void)0
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) (void)0
+#endif
+
+namespace graft::inline v1::memory {
+namespace {
+
+// Up to 1 KiB in steps of 64 bytes; above, four classes per power of two (at most 20 % lost to rounding).
+constexpr size_t kAlign = 64;
+constexpr size_t kFine = 1024;
+constexpr int kFineClasses = kFine / kAlign;
+constexpr int kClasses = kFineClasses + 4 * 38;
+constexpr size_t kThreadBytes = size_t{1} << 18;  // a thread keeps at most this much of one class
+constexpr uint32_t kThreadBlocks = 1024;
+
+int class_of(size_t bytes) {
+  if (bytes <= kFine) return bytes == 0 ? 0 : int((bytes - 1) / kAlign);
+  const int octave = std::bit_width(bytes - 1) - 1;  // 2^octave <= bytes - 1
+  return kFineClasses + (octave - 10) * 4 + int((bytes - 1) >> (octave - 2) & 3);
+}
+size_t class_bytes(int c) {
+  if (c < kFineClasses) return size_t(c + 1) * kAlign;
+  const int octave = 10 + (c - kFineClasses) / 4;
+  return (size_t{1} << octave) + size_t((c - kFineClasses) % 4 + 1) * (size_t{1} << (octave - 2));
+}
+uint32_t thread_limit(int c) {
+  const size_t blocks = kThreadBytes / class_bytes(c);
+  return blocks < kThreadBlocks ? uint32_t(blocks) : kThreadBlocks;
+}
+
+struct Block { Block* next; };
+// Only the owner writes a counter, so a relaxed load and store suffice: no locked instruction.
+struct Counter {
+  std::atomic<int64_t> value{0};
+  void increment() { value.store(get() + 1, std::memory_order_relaxed); }
+  int64_t get() const { return value.load(std::memory_order_relaxed); }
+};
+struct Bin {
+  Block* head = nullptr;
+  uint32_t room = 0;  // blocks it may still take; 0 before a thread's first slow call and after its end
+  Counter allocated, released;
+};
+struct ThreadCache {
+  std::array<Bin, kClasses> bins{};
+  Hook hook = nullptr;
+  void* hook_context = nullptr;
+  Source* source = nullptr;
+};
+constinit thread_local ThreadCache t_cache;
+
+struct Shared {
+  std::mutex mutex;
+  std::array<Block*, kClasses> lists{};
+  std::vector<ThreadCache*> threads;
+  Stats retired;  // of threads that have ended; and system totals
+};
+void add_counts(const ThreadCache& cache, Stats& to) {
+  for (int c = 0; c < kClasses; ++c) {
+    const Bin& bin = cache.bins[size_t(c)];
+    to.in_use += (bin.allocated.get() - bin.released.get()) * int64_t(class_bytes(c));
+    to.allocations += bin.allocated.get();
+  }
+}
+Shared& shared() {
+  static auto* s = new Shared;  // never destroyed: tensors may outlive static destruction
+  return *s;
+}
+
+void flush(ThreadCache& cache, Shared& s) {
+  for (int c = 0; c < kClasses; ++c)
+    while (Block* b = cache.bins[c].head) {
+      ASAN_UNPOISON_MEMORY_REGION(b, sizeof(Block));
+      cache.bins[c].head = b->next;
+      b->next = s.lists[c];
+      s.lists[c] = b;
+      ++cache.bins[c].room;
+    }
+}
+
+struct ThreadGuard {  // its destructor hands a finished thread's blocks to the others
+  ThreadGuard() {
+    const std::lock_guard lock(shared().mutex);
+    shared().threads.push_back(&t_cache);
+    for (int c = 0; c < kClasses; ++c) t_cache.bins[c].room = thread_limit(c);
+  }
+  ~ThreadGuard() {
+    Shared& s = shared();
+    const std::lock_guard lock(s.mutex);
+    flush(t_cache, s);
+    std::erase(s.threads, &t_cache);
+    add_counts(t_cache, s.retired);
+    for (Bin& bin : t_cache.bins) bin.room = 0;
+  }
+  ThreadGuard(const ThreadGuard&) = delete;
+  ThreadGuard& operator=(const ThreadGuard&) = delete;
+};
+void register_thread() { static thread_local ThreadGuard guard; }
+
+void* take_shared(int c) {  // a batch for this thread's bin, or a fresh block
+  register_thread();
+  Shared& s = shared();
+  const size_t bytes = class_bytes(c);
+  {
+    const std::lock_guard lock(s.mutex);
+    if (Block* b = s.lists[c]) {
+      s.lists[c] = b->next;
+      Bin& bin = t_cache.bins[c];
+      for (int i = 0; i < 31 && s.lists[c] && bin.room > thread_limit(c) / 2; ++i, --bin.room) {
+        Block* more = std::exchange(s.lists[c], s.lists[c]->next);
+        more->next = bin.head;
+        bin.head = more;
+        ASAN_POISON_MEMORY_REGION(more, bytes);
+      }
+      return b;
+    }
+    s.retired.from_system += int64_t(bytes);
+    ++s.retired.system_calls;
+  }
+  if (void* fresh = std::aligned_alloc(kAlign, bytes)) return fresh;
+  const std::lock_guard lock(s.mutex);
+  s.retired.from_system -= int64_t(bytes);
+  throw std::bad_alloc();
+}
+
+void give_shared(Block* b, int c) noexcept {  // the bin is full: half of it moves on
+  register_thread();
+  Shared& s = shared();
+  const std::lock_guard lock(s.mutex);
+  Bin& bin = t_cache.bins[c];
+  b->next = s.lists[c];
+  s.lists[c] = b;
+  for (uint32_t i = thread_limit(c) / 2; i > 0 && bin.head; --i, ++bin.room) {
+    ASAN_UNPOISON_MEMORY_REGION(bin.head, sizeof(Block));
+    Block* more = std::exchange(bin.head, bin.head->next);
+    more->next = s.lists[c];
+    s.lists[c] = more;
+  }
+}
+
+}  // namespace
+
+void* allocate(size_t bytes) {
+  ThreadCache& cache = t_cache;
+  if (cache.hook) [[unlikely]] cache.hook(bytes, cache.hook_context);
+  if (bytes > size_t{1} << 46) throw std::bad_alloc();
+  const int c = class_of(bytes);
+  Bin& bin = cache.bins[c];
+  void* block = bin.head;
+  if (block) [[likely]] {
+    ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
+    bin.head = bin.head->next;
+    ++bin.room;
+  } else {
+    block = take_shared(c);
+  }
+  ASAN_POISON_MEMORY_REGION(block, class_bytes(c));
+  ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+  bin.allocated.increment();
+  return block;
+}
+
+void release(void* block, size_t bytes) noexcept {
+  ThreadCache& cache = t_cache;
+  const int c = class_of(bytes);
+  auto* b = static_cast<Block*>(block);
+  ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
+  Bin& bin = cache.bins[c];
+  bin.released.increment();
+  if (bin.room == 0) [[unlikely]] return give_shared(b, c);
+  --bin.room;
+  b->next = bin.head;
+  bin.head = b;
+  ASAN_POISON_MEMORY_REGION(block, class_bytes(c));
+}
+
+Stats stats() {
+  Shared& s = shared();
+  const std::lock_guard lock(s.mutex);
+  Stats total = s.retired;
+  for (const ThreadCache* t : s.threads) add_counts(*t, total);
+  return total;
+}
+
+void trim() {
+  Shared& s = shared();
+  const std::lock_guard lock(s.mutex);
+  flush(t_cache, s);
+  for (int c = 0; c < kClasses; ++c)
+    while (Block* b = s.lists[c]) {
+      s.lists[c] = b->next;
+      s.retired.from_system -= int64_t(class_bytes(c));
+      std::free(b);
+    }
+}
+
+void set_hook(Hook hook, void* context) {
+  t_cache.hook = hook;
+  t_cache.hook_context = context;
+}
+Source* set_source(Source* s) { return std::exchange(t_cache.source, s); }
+Source* source() { return t_cache.source; }
+
+}  // namespace graft::memory

@@ -1,0 +1,260 @@
+#include "graft/core/op.h"
+
+#include "graft/core/autograd.h"
+#include "graft/core/ops.h"
+
+namespace graft::inline v1 {
+
+constinit thread_local Modes t_modes;
+
+// ---- infer ---------------------------------------------------------------------------------------------------
+
+std::string_view Infer::name() const { return call_.op.name; }
+static std::string describe(std::span<TensorImpl* const> in) {
+  std::ostringstream text;
+  for (size_t i = 0; i < in.size(); ++i) text << (i ? ", " : "") << in[i]->view;
+  return text.str();
+}
+std::string Infer::describe_inputs() const { return describe(call_.in); }
+
+int wrap_dim(std::string_view op, int dim, const View& v) {
+  GRAFT_CHECK(dim >= -v.rank && dim < v.rank, op, ": dimension ", dim, " is out of range for ", v);
+  return dim < 0 ? dim + v.rank : dim;
+}
+
+void infer_same(Infer& c) { copy_sizes(c.out(), c.in(0)); }
+
+Shape broadcast_shapes(const Infer& c, const View& a, const View& b) {
+  Shape shape(a.rank >= b.rank ? a : b);
+  for (int i = 1; i <= std::min(a.rank, b.rank); ++i) {
+    const int64_t x = a.size[a.rank - i];
+    const int64_t y = b.size[b.rank - i];
+    c.check(x == y || x == 1 || y == 1, "shapes do not broadcast in dimension -", i);
+    shape[shape.rank() - i] = x == 1 ? y : x;
+  }
+  return shape;
+}
+void infer_broadcast(Infer& c) {
+  copy_sizes(c.out(), c.in(0));
+  for (int i = 1; i < c.inputs(); ++i)
+    if (!same_sizes(c.out(), c.in(i))) set_shape(c.out(), broadcast_shapes(c, c.out(), c.in(i)));
+}
+
+// ---- promotion -----------------------------------------------------------------------------------------------
+
+// PyTorch's rule: within the highest category (bool < integer < floating) tensors with dimensions outrank 0-dim ones.
+static DType common_dtype(const Call& call) {
+  constexpr std::array<int, kDTypes> category{2, 2, 1, 0};
+  constexpr std::array<int, kDTypes> order{2, 3, 1, 0};
+  DType best = DType::boolean;
+  int best_rank = -1;
+  for (const TensorImpl* t : call.in) {
+    const DType d = t->view.dtype;
+    const int rank = category[size_t(d)] * 1000 + (t->view.rank > 0 ? 100 : 0) + order[size_t(d)];
+    if (rank > best_rank) best_rank = rank, best = d;
+  }
+  return call.op.promote == Promote::floating && !is_floating(best) ? DType::f32 : best;
+}
+
+static bool needs_promotion(const Call& call) {
+  if (call.op.promote == Promote::none) return false;
+  const DType d = call.in[0]->view.dtype;
+  if (call.op.promote == Promote::floating && !is_floating(d)) return true;
+  return std::ranges::any_of(call.in, [d](const TensorImpl* t) { return t->view.dtype != d; });
+}
+
+static Tensors promoted(const Call& call) {
+  const DType common = common_dtype(call);
+  Tensors cast;
+  for (TensorImpl* t : call.in) cast.push_back(Tensor(Ref<TensorImpl>::share(t)).to(common));
+  return cast;
+}
+
+// ---- dispatch ------------------------------------------------------------------------------------------------
+
+[[noreturn, gnu::cold]] static void fail_no_kernel(const Call& call, const OpEntry& entry, const Launch& launch) {
+  std::ostringstream tried;
+  const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
+  for (const Candidate* c = entry.first(key.device, key.dtype); c; c = c->next.load())
+    tried << "; " << c->name << ": " << c->run(launch);
+  fail(call.op.name, ": no kernel for ", launch.in.empty() ? "output" : describe(call.in), tried.str(),
+       "; available: ", available_kernels(entry));
+}
+
+[[gnu::cold, gnu::noinline]] static const OpEntry* intern_op(const OpDef& op) {
+  const OpEntry* entry = &intern(op.name);
+  op.entry.store(entry, std::memory_order_release);
+  return entry;
+}
+
+// The dtype that selects a kernel is that of input 0; of output 0 for an op without inputs.
+static const Candidate* dispatch(const Call& call, std::span<View* const> out) {
+  constexpr size_t kInline = 8;
+  std::array<const View*, kInline> few;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled below
+  std::vector<const View*> many;
+  if (call.in.size() > kInline) many.resize(call.in.size());
+  const View** in = many.empty() ? few.data() : many.data();
+  for (size_t i = 0; i < call.in.size(); ++i) in[i] = &call.in[i]->view;
+
+  const Launch launch{{in, call.in.size()}, {const_cast<const View* const*>(out.data()), out.size()}, call.attrs.data};
+  const View& key = call.in.empty() ? *out[0] : *in[0];
+  const OpEntry* entry = call.op.entry.load(std::memory_order_acquire);
+  if (!entry) [[unlikely]] entry = intern_op(call.op);
+  for (const Candidate* c = entry->first(key.device, key.dtype); c; c = c->next.load(std::memory_order_acquire)) {
+    const Decline reason = c->run(launch);
+    if (reason == kRan) return c;
+    if (t_modes.observer) t_modes.observer->declined(call, *c, reason);
+  }
+  fail_no_kernel(call, *entry, launch);
+}
+
+// ---- apply ---------------------------------------------------------------------------------------------------
+
+static void check_inputs(const Call& call) {
+  for (size_t i = 0; i < call.in.size(); ++i) {
+    if (!call.in[i]) fail(call.op.name, ": input ", i, " is undefined");
+    if (call.in[i]->view.device != call.in[0]->view.device)
+      fail(call.op.name, ": inputs are on different devices: ", describe(call.in));
+  }
+}
+
+static bool wants_record(const Call& call) {
+  if (!t_modes.grad || t_modes.inference) return false;
+  return std::ranges::any_of(call.in, [](TensorImpl* t) { return needs_grad(*t); });
+}
+
+static void make_outputs(const Call& call, std::span<Tensor> out, std::span<View*> views) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    Ref<TensorImpl> t = make_impl();
+    if (!call.in.empty()) {
+      t->view.dtype = call.in[0]->view.dtype;
+      t->view.device = call.in[0]->view.device;
+    }
+    t->inference = t_modes.inference;
+    views[i] = &t->view;
+    out[i] = Tensor(std::move(t));
+  }
+}
+
+static void become_view(TensorImpl& view, TensorImpl& of) {
+  share_storage(view, of);
+  if (t_modes.inference) return;
+  view.base = of.base ? of.base : Ref<TensorImpl>::share(&of);
+  view.base_history.store(view.base->history, std::memory_order_relaxed);
+  view.untracked_view = !t_modes.grad || of.untracked_view;
+}
+
+void apply_into(const Call& call, std::span<Tensor> out) {
+  check_inputs(call);
+  if (needs_promotion(call)) [[unlikely]] {
+    const Tensors cast = promoted(call);
+    return apply_into(Call{call.op, impls(cast), call.attrs}, out);
+  }
+  if (t_modes.observer) [[unlikely]] t_modes.observer->before(call);
+
+  constexpr size_t kInline = 4;
+  std::array<View*, kInline> few;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by make_outputs
+  std::vector<View*> many;
+  if (out.size() > kInline) many.resize(out.size());
+  const std::span<View*> views(many.empty() ? few.data() : many.data(), out.size());
+  make_outputs(call, out, views);
+  Infer infer(call, views);
+  call.op.infer(infer);
+
+  const Candidate* ran = nullptr;
+  if (call.op.view) {
+    for (Tensor& t : out) become_view(*t.impl(), *call.in[0]);
+  } else {
+    for (Tensor& t : out) {
+      set_contiguous(t.impl()->view);
+      allocate_storage(*t.impl());
+    }
+    if (views[0]->device != Device::meta) ran = dispatch(call, views);
+  }
+  if (wants_record(call)) record(call, out);
+  if (t_modes.observer) [[unlikely]] t_modes.observer->after(call, out, ran);
+}
+
+// ---- in place ------------------------------------------------------------------------------------------------
+
+static bool identical_memory(const View& a, const View& b) {
+  if (a.offset != b.offset || !same_sizes(a, b)) return false;
+  for (int i = 0; i < a.rank; ++i)
+    if (a.stride[i] != b.stride[i]) return false;
+  return true;
+}
+
+// An op may write straight over in[0] if no other input is read through the same memory at other places, and if the
+// derivative does not read what would be overwritten. Otherwise the result is computed aside and copied.
+static bool must_compute_aside(const Call& call, bool recording) {
+  const TensorImpl& dst = *call.in[0];
+  if (call.op.promote != Promote::none && common_dtype(call) != dst.view.dtype) return true;
+  Reads reads = 0;
+  if (recording)
+    for (size_t i = 0; i < call.in.size() && i < call.op.reads.size(); ++i)
+      if (needs_grad(*call.in[i])) reads |= call.op.reads[i];
+  for (size_t i = 0; i < call.in.size(); ++i) {
+    const TensorImpl& t = *call.in[i];
+    if (t.storage.get() != dst.storage.get()) continue;
+    if (reads >> i & 1 || !identical_memory(t.view, dst.view)) return true;
+  }
+  return false;
+}
+
+// The copy that ends it is a recorded op of its own, so that derivative, dtype and overlap need no rule here.
+static void compute_aside(const Call& call) {
+  const TensorImpl& dst = *call.in[0];
+  const Tensor target(Ref<TensorImpl>::share(call.in[0]));
+  Tensors in;
+  for (TensorImpl* t : call.in) {
+    const Tensor x(Ref<TensorImpl>::share(t));
+    in.push_back(t->storage.get() == dst.storage.get() ? x.clone() : x);
+  }
+  if (&call.op == &copy_op) return void(target.copy_(in[1]));
+  Tensor result;
+  apply_into(Call{call.op, impls(in), call.attrs}, std::span(&result, 1));
+  if (!is_floating(dst.view.dtype) && is_floating(result.dtype()))
+    fail(call.op.name, "_: result ", result, " cannot be stored in ", dst.view);
+  target.copy_(result);
+  dst.storage->writer.store(call.op.name.data(), std::memory_order_relaxed);
+}
+
+void apply_inplace(const Call& call) {
+  check_inputs(call);
+  TensorImpl& dst = *call.in[0];
+  const bool recording = wants_record(call);
+  check_writable(call, recording);
+  if (must_compute_aside(call, recording)) [[unlikely]] return compute_aside(call);
+  if (t_modes.observer) [[unlikely]] t_modes.observer->before(call);
+
+  View result;
+  result.dtype = dst.view.dtype;
+  result.device = dst.view.device;
+  View* views[] = {&result};
+  Infer infer(call, views);
+  call.op.infer(infer);
+  if (!same_sizes(result, dst.view) || result.dtype != dst.view.dtype)
+    fail(call.op.name, "_: result ", result, " does not fit in ", dst.view);
+
+  InplaceRecord history;
+  if (recording) history = prepare_inplace(call);
+  const Candidate* ran = nullptr;
+  views[0] = &dst.view;
+  if (dst.view.device != Device::meta) ran = dispatch(call, views);
+  Storage& storage = *dst.storage;
+  storage.version.store(storage.version.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  storage.writer.store(call.op.name.data(), std::memory_order_relaxed);
+  if (recording) commit_inplace(dst, std::move(history));
+  if (t_modes.observer) [[unlikely]] {
+    const Tensor out(Ref<TensorImpl>::share(&dst));
+    t_modes.observer->after(call, std::span(&out, 1), ran);
+  }
+}
+
+std::vector<TensorImpl*> impls(const Tensors& list) {
+  std::vector<TensorImpl*> ptrs(list.size());
+  std::ranges::transform(list, ptrs.begin(), [](const Tensor& t) { return t.impl(); });
+  return ptrs;
+}
+
+}  // namespace graft

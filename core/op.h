@@ -1,0 +1,157 @@
+// The choke point. An op is a name, a shape rule and a derivative; apply() checks, allocates, dispatches, records.
+// Kernels are found by name in kernels/table.h. Autograd is in core/autograd.h.
+#pragma once
+#include <algorithm>
+#include <type_traits>
+#include "graft/core/error.h"
+#include "graft/core/tensor.h"
+#include "graft/kernels/table.h"
+
+namespace graft::inline v1 {
+
+class Backward;
+
+// A reference to an op's attributes: any trivially copyable struct. A node keeps its bytes.
+class Attrs {
+ public:
+  Attrs() = default;
+  template <class A>
+    requires(!std::is_same_v<A, Attrs> && std::is_trivially_copyable_v<A>)
+  Attrs(const A& a) : data(&a), type(&kType<A>), size(sizeof(A)) {}  // NOLINT(google-explicit-constructor)
+  template <class A> const A& get() const {
+    assert(type == &kType<A>);
+    return *static_cast<const A*>(data);
+  }
+  const void* data = nullptr;
+  const void* type = nullptr;
+  uint32_t size = 0;
+
+ private:
+  template <class A> static constexpr char kType = 0;
+};
+
+struct OpDef;
+
+// One use of an op. `in` are borrowed.
+struct Call {
+  const OpDef& op;
+  std::span<TensorImpl* const> in;
+  Attrs attrs;
+};
+
+// What a shape rule sees. It sets sizes and dtype of every output; a view op also strides and offset. An output
+// starts with the dtype and device of input 0.
+class Infer {
+ public:
+  Infer(const Call& call, std::span<View* const> out) : call_(call), out_(out) {}
+  int inputs() const { return int(call_.in.size()); }
+  const View& in(int i) const { return call_.in[size_t(i)]->view; }
+  View& out(int i = 0) const { return *out_[size_t(i)]; }
+  int outputs() const { return int(out_.size()); }
+  template <class A> const A& attrs() const { return call_.attrs.get<A>(); }
+  // Throws "<op>: <parts>: <every input>".
+  template <class... A> void check(bool ok, const A&... parts) const {
+    if (!ok) [[unlikely]] fail_with_inputs(parts...);
+  }
+
+ private:
+  template <class... A> [[noreturn, gnu::cold, gnu::noinline]] void fail_with_inputs(const A&... parts) const {
+    std::ostringstream text;
+    (text << ... << parts);
+    fail(name(), ": ", text.str(), ": ", describe_inputs());
+  }
+  std::string_view name() const;
+  std::string describe_inputs() const;
+  const Call& call_;
+  std::span<View* const> out_;
+};
+
+// What the derivative with respect to one input reads: inputs in bits 0-7, outputs in bits 8-15.
+using Reads = uint16_t;
+constexpr Reads input(int i) { return Reads(1U << i); }
+constexpr Reads output(int i = 0) { return Reads(256U << i); }
+
+enum class Promote : uint8_t { none, common, floating };  // inputs to their common dtype; integers also to f32
+
+struct OpDef {
+  std::string_view name;
+  void (*infer)(Infer&);
+  void (*backward)(Backward&) = nullptr;  // written in ops, hence differentiable
+  std::array<Reads, 4> reads{};           // per input, the last for all later; only what is read is kept alive
+  Promote promote = Promote::none;
+  bool view = false;                      // outputs share the storage of input 0; there is no kernel
+  bool keeps_shapes = false;              // the derivative asks for the shapes of all inputs
+  mutable std::atomic<const OpEntry*> entry{nullptr};  // interned name, filled by the first launch
+};
+
+// The general form: any number of inputs and outputs.
+void apply_into(const Call&, std::span<Tensor> out);
+// Writes the result over in[0], which must have the result's shape.
+void apply_inplace(const Call&);
+
+template <class... T> Tensor apply(const OpDef& op, const Attrs& attrs, const T&... in) {
+  const std::array<TensorImpl*, sizeof...(in)> ptrs{in.impl()...};
+  Tensor out;
+  apply_into(Call{op, ptrs, attrs}, std::span(&out, 1));
+  return out;
+}
+template <class... T> const Tensor& apply_inplace(const OpDef& op, const Attrs& attrs, const Tensor& dst, const T&... in) {
+  const std::array<TensorImpl*, 1 + sizeof...(in)> ptrs{dst.impl(), in.impl()...};
+  apply_inplace(Call{op, ptrs, attrs});
+  return dst;
+}
+std::vector<TensorImpl*> impls(const Tensors&);
+
+// Shape rules that many ops share.
+void infer_same(Infer&);
+void infer_broadcast(Infer&);
+Shape broadcast_shapes(const Infer&, const View& a, const View& b);
+int wrap_dim(std::string_view op, int dim, const View&);  // counted from either end, checked
+
+// Tracing, profiling, cost counts: sees every call of its thread. Costs one predicted branch when absent.
+class Observer {
+ public:
+  virtual void before(const Call&) {}
+  virtual void declined(const Call&, const Candidate&, const char* /*reason*/) {}
+  virtual void after(const Call&, std::span<const Tensor> /*out*/, const Candidate*) {}
+
+ protected:
+  ~Observer() = default;
+};
+
+// The modes of a thread, in one place so that the choke point reads them with one address.
+struct Modes {
+  bool grad = true;
+  bool inference = false;
+  Observer* observer = nullptr;
+};
+extern constinit thread_local Modes t_modes;
+inline Modes& thread_modes() { return t_modes; }
+
+// Sets one mode for a scope.
+template <auto Field, auto Value> class ModeGuard {
+ public:
+  ModeGuard() : before_(std::exchange(thread_modes().*Field, Value)) {}
+  ~ModeGuard() { thread_modes().*Field = before_; }
+  ModeGuard(const ModeGuard&) = delete;
+  ModeGuard& operator=(const ModeGuard&) = delete;
+
+ private:
+  decltype(Value) before_;
+};
+using NoGrad = ModeGuard<&Modes::grad, false>;
+using EnableGrad = ModeGuard<&Modes::grad, true>;
+using InferenceMode = ModeGuard<&Modes::inference, true>;
+
+class Observing {
+ public:
+  explicit Observing(Observer& o) : before_(std::exchange(thread_modes().observer, &o)) {}
+  ~Observing() { thread_modes().observer = before_; }
+  Observing(const Observing&) = delete;
+  Observing& operator=(const Observing&) = delete;
+
+ private:
+  Observer* before_;
+};
+
+}  // namespace graft

@@ -1,0 +1,46 @@
+// The public ops: free functions, one line each.
+#pragma once
+#include "graft/core/tensor.h"
+#include "graft/kernels/move/attrs.h"
+
+namespace graft::inline v1 {
+
+Tensor add(const Tensor&, const Tensor&);
+Tensor sub(const Tensor&, const Tensor&);
+Tensor mul(const Tensor&, const Tensor&);
+Tensor div(const Tensor&, const Tensor&);
+Tensor gt(const Tensor&, const Tensor&);  // bool
+Tensor neg(const Tensor&);
+Tensor exp(const Tensor&);
+Tensor erf(const Tensor&);
+Tensor relu(const Tensor&);
+Tensor gelu(const Tensor&);
+Tensor affine(const Tensor&, double scale, double shift);  // x * scale + shift
+Tensor matmul(const Tensor& a, const Tensor& b);           // [m,k] x [k,n]
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);  // [n,in] x [out,in]^T + [out]
+Tensor sum(const Tensor&);
+Tensor sum(const Tensor&, std::initializer_list<int> dims, bool keepdim = false);
+Tensor softmax(const Tensor&, int dim);
+Tensor cat(const Tensors&, int dim = 0);
+struct MaxResult { Tensor values, indices; };
+MaxResult max(const Tensor&, int dim);
+Tensor gather(const Tensor&, int dim, const Tensor& index);  // index i64, sizes equal but in dim
+
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
+inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
+inline Tensor operator-(const Tensor& a) { return neg(a); }
+inline Tensor operator*(const Tensor& a, double s) { return affine(a, s, 0); }
+inline Tensor operator+(const Tensor& a, double s) { return affine(a, 1, s); }
+
+// What a view is, seen from its contiguous base; and the ops that autograd needs for writing through views.
+Region region_of(const View&, int64_t base_offset);
+Tensor as_strided(const Tensor& base, const Region&);                  // a view
+Tensor embed(const Tensor& x, const Region&, const Shape& into);       // zeros, plus x at the region
+Tensor overwrite(const Tensor& base, const Tensor& x, const Region&);  // a copy of base with x at the region
+extern const struct OpDef as_strided_op;
+extern const struct OpDef overwrite_op;
+extern const struct OpDef copy_op;
+
+}  // namespace graft

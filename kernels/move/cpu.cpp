@@ -1,0 +1,147 @@
+// Kernels on cpu that only move elements: copy and convert, fill, concatenate, write a region, gather, scatter.
+#include "graft/kernels/move/attrs.h"
+
+#include <array>
+#include <cstring>
+#include "graft/kernels/rows.h"
+#include "graft/kernels/table.h"
+
+namespace graft::inline v1 {
+namespace {
+
+template <class To, class From> void convert_row(const Operand* o, int64_t n, const void* /*attrs*/) {
+  auto* y = reinterpret_cast<To*>(o[0].data);
+  auto* x = reinterpret_cast<const From*>(o[1].data);
+  for (int64_t i = 0; i < n; ++i) y[i * o[0].step] = static_cast<To>(x[i * o[1].step]);
+}
+
+template <class To> Row convert_from(DType from) {
+  constexpr std::array<Row, kDTypes> rows{convert_row<To, float>, convert_row<To, double>, convert_row<To, int64_t>,
+                                          convert_row<To, bool>};
+  return rows[size_t(from)];
+}
+void copy_into(const View& to, const View& from) {
+  const View* in[] = {&from};
+  const View* out[] = {&to};
+  const Launch l{in, out};
+  if (to.dtype == from.dtype && all_contiguous(l))
+    return void(to.numel && std::memcpy(to.data, from.data, size_t(to.numel * size_of(to.dtype))));
+  constexpr std::array<Row (*)(DType), kDTypes> rows{convert_from<float>, convert_from<double>, convert_from<int64_t>,
+                                                     convert_from<bool>};
+  for_each_row(l, rows[size_t(to.dtype)](from.dtype));
+}
+
+Decline copy_last_input(const Launch& l) {  // clone(x), to(x), copy(dst, src)
+  copy_into(*l.out[0], *l.in.back());
+  return kRan;
+}
+
+template <class T> Decline fill(const Launch& l) {
+  const T value = static_cast<T>(l.attrs_as<FillAttrs>().value);
+  T* y = l.out[0]->as<T>();
+  for (int64_t i = 0; i < l.out[0]->numel; ++i) y[i] = value;
+  return kRan;
+}
+
+Decline cat(const Launch& l) {
+  const int dim = l.attrs_as<DimAttrs>().dim;
+  View part = *l.out[0];
+  for (const View* in : l.in) {
+    part.size[dim] = in->size[dim];
+    part.numel = in->numel;
+    part.contiguous = false;
+    copy_into(part, *in);
+    part.data += in->size[dim] * part.stride[dim] * size_of(part.dtype);
+  }
+  return kRan;
+}
+
+View region_view(const View& x, const View& into, const Region& r) {
+  View v = x;
+  v.data = into.data + r.offset * size_of(x.dtype);
+  v.contiguous = false;
+  for (int i = 0; i < x.rank; ++i) v.stride[i] = r.stride[i];
+  return v;
+}
+
+// out = 0, then out[region] += x: elements that the region repeats are summed.
+template <class T> void add_row(const Operand* o, int64_t n, const void* /*attrs*/) {
+  for (int64_t i = 0; i < n; ++i)
+    reinterpret_cast<T*>(o[0].data)[i * o[0].step] += reinterpret_cast<const T*>(o[1].data)[i * o[1].step];
+}
+template <class T> Decline embed(const Launch& l) {
+  const View& out = *l.out[0];
+  if (out.numel) std::memset(out.data, 0, size_t(out.numel) * sizeof(T));
+  const View region = region_view(*l.in[0], out, l.attrs_as<EmbedAttrs>().region);
+  const View* region_ptr = &region;
+  for_each_row({l.in, {&region_ptr, 1}}, add_row<T>);
+  return kRan;
+}
+Decline overwrite(const Launch& l) {
+  copy_into(*l.out[0], *l.in[0]);
+  copy_into(region_view(*l.in[1], *l.out[0], l.attrs_as<Region>()), *l.in[1]);
+  return kRan;
+}
+
+// gather: out[.., k, ..] = x[.., index[.., k, ..], ..]; scatter adds the other way round into zeros.
+template <class T, bool to_x> void walk_index(const View& x, const View& index, const View& y, int dim) {
+  std::array<int64_t, kMaxRank> at{};
+  for (int64_t n = index.numel; n > 0; --n) {
+    int64_t ix = 0, ii = 0, iy = 0;
+    for (int d = 0; d < index.rank; ++d) {
+      ii += at[size_t(d)] * index.stride[d];
+      iy += at[size_t(d)] * y.stride[d];
+      if (d != dim) ix += at[size_t(d)] * x.stride[d];
+    }
+    ix += index.as<int64_t>()[ii] * x.stride[dim];
+    if constexpr (to_x) x.as<T>()[ix] += y.as<T>()[iy];
+    else y.as<T>()[iy] = x.as<T>()[ix];
+    for (int d = index.rank - 1; d >= 0 && ++at[size_t(d)] == index.size[d]; --d) at[size_t(d)] = 0;
+  }
+}
+Decline check_index(const View& index, int64_t limit) {
+  if (index.dtype != DType::i64 || !index.contiguous) return "needs a contiguous i64 index";
+  for (int64_t i = 0; i < index.numel; ++i)
+    if (index.as<int64_t>()[i] < 0 || index.as<int64_t>()[i] >= limit) return "index out of range";
+  return kRan;
+}
+template <class T> Decline gather(const Launch& l) {
+  const int dim = l.attrs_as<DimAttrs>().dim;
+  if (const Decline why = check_index(*l.in[1], l.in[0]->size[dim])) return why;
+  walk_index<T, false>(*l.in[0], *l.in[1], *l.out[0], dim);
+  return kRan;
+}
+template <class T> Decline scatter(const Launch& l) {
+  const int dim = l.attrs_as<DimAttrs>().dim;
+  if (const Decline why = check_index(*l.in[1], l.out[0]->size[dim])) return why;
+  if (l.out[0]->numel) std::memset(l.out[0]->data, 0, size_t(l.out[0]->numel) * sizeof(T));
+  walk_index<T, true>(*l.out[0], *l.in[1], *l.in[0], dim);
+  return kRan;
+}
+
+template <class T> void add_typed() {
+  constexpr DType t = dtype_of<T>::value;
+  for (const char* op : {"clone", "to", "copy"}) add_kernel(op, Device::cpu, t, "rows", copy_last_input);
+  add_kernel("full", Device::cpu, t, "reference", fill<T>);
+  add_kernel("cat", Device::cpu, t, "rows", cat);
+  add_kernel("overwrite", Device::cpu, t, "rows", overwrite);
+}
+template <class T> void add_floating() {
+  constexpr DType t = dtype_of<T>::value;
+  add_kernel("embed", Device::cpu, t, "rows", embed<T>);
+  add_kernel("gather", Device::cpu, t, "reference", gather<T>);
+  add_kernel("scatter", Device::cpu, t, "reference", scatter<T>);
+}
+
+}  // namespace
+
+void register_move_cpu() {
+  add_typed<float>();
+  add_typed<double>();
+  add_typed<int64_t>();
+  add_typed<bool>();
+  add_floating<float>();
+  add_floating<double>();
+}
+
+}  // namespace graft

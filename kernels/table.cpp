@@ -1,0 +1,75 @@
+#include "graft/kernels/table.h"
+
+#include <deque>
+#include <mutex>
+
+namespace graft::inline v1 {
+namespace {
+
+struct Table {
+  std::mutex mutex;
+  std::deque<OpEntry> entries;  // stable addresses
+  std::deque<Candidate> candidates;
+};
+Table& table() {
+  static auto* t = new Table;  // never destroyed: tensors may outlive static destruction
+  return *t;
+}
+
+OpEntry& entry_locked(Table& t, std::string_view op) {
+  for (OpEntry& e : t.entries)
+    if (e.name == op) return e;
+  OpEntry& e = t.entries.emplace_back();
+  e.name = op;
+  return e;
+}
+
+void register_all() {
+  register_pointwise_cpu();
+  register_move_cpu();
+  register_reduce_cpu();
+  register_matmul_cpu();
+  register_softmax_cpu();
+}
+
+}  // namespace
+
+const OpEntry& intern(std::string_view op) {
+  static const bool registered = (register_all(), true);
+  (void)registered;
+  const std::lock_guard lock(table().mutex);
+  return entry_locked(table(), op);
+}
+
+void add_kernel(std::string_view op, Device d, DType t, const char* name, Kernel run) {
+  const std::lock_guard lock(table().mutex);
+  OpEntry& entry = entry_locked(table(), op);
+  Candidate& added = table().candidates.emplace_back();
+  added.run = run;
+  added.name = name;
+  std::atomic<const Candidate*>* place = &entry.kernels[int(d)][int(t)];
+  while (const Candidate* c = place->load()) place = const_cast<std::atomic<const Candidate*>*>(&c->next);
+  place->store(&added, std::memory_order_release);
+}
+
+std::string available_kernels(const OpEntry& e) {
+  std::string text;
+  for (int d = 0; d < kDevices; ++d) {
+    std::string types;
+    for (int t = 0; t < kDTypes; ++t)
+      if (e.first(Device(d), DType(t))) types += (types.empty() ? "" : ",") + std::string(name_of(DType(t)));
+    if (!types.empty()) text += (text.empty() ? "" : " ") + std::string(name_of(Device(d))) + "{" + types + "}";
+  }
+  return text.empty() ? "none" : text;
+}
+
+std::string_view name_of(DType t) {
+  constexpr std::string_view names[kDTypes] = {"f32", "f64", "i64", "bool"};
+  return names[int(t)];
+}
+std::string_view name_of(Device d) {
+  constexpr std::string_view names[kDevices] = {"cpu", "cuda", "meta"};
+  return names[int(d)];
+}
+
+}  // namespace graft
