@@ -1,7 +1,7 @@
 // What does the choke point cost? Tiny tensors, one thread, against libtorch when built WITH_TORCH.
 #include <algorithm>
 #include <cstdio>
-#include "benchmarks/contest.h"
+#include "contest.h"
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
 

@@ -1,0 +1,29 @@
+# What the compilers are told: warnings, sanitizers, ccache; and graft_options(), which every target of ours calls.
+
+if(GRAFT_SANITIZE STREQUAL "address")
+  set(sanitizer -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+elseif(GRAFT_SANITIZE STREQUAL "thread")
+  set(sanitizer -fsanitize=thread)
+elseif(GRAFT_SANITIZE)
+  message(FATAL_ERROR "GRAFT_SANITIZE is address, thread or empty, not \"${GRAFT_SANITIZE}\"")
+endif()
+add_compile_options(${sanitizer})
+add_link_options(${sanitizer})
+
+# ccache needs to be told that a precompiled header may be trusted, and that two checkouts are the same source.
+find_program(GRAFT_CCACHE_PROGRAM ccache)
+mark_as_advanced(GRAFT_CCACHE_PROGRAM)
+if(GRAFT_CCACHE AND GRAFT_CCACHE_PROGRAM)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${GRAFT_CCACHE_PROGRAM})
+  if(GRAFT_PCH AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_compile_options(-fpch-preprocess)
+  endif()
+endif()
+
+function(graft_options target)
+  target_compile_features(${target} PRIVATE cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+  target_compile_options(${target} PRIVATE -Wall -Wextra $<$<BOOL:${GRAFT_WERROR}>:-Werror>
+                         $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
+endfunction()
