@@ -109,7 +109,7 @@ static void set_history(TensorImpl& t, Ref<Node> node, uint32_t slot) {
 }
 
 void record(const Call& call, std::span<Tensor> out) {
-  if (std::ranges::none_of(out, [](const Tensor& t) { return is_floating(t.dtype()); })) return;
+  if (std::ranges::none_of(out, [](const Tensor& t) { return is_differentiable(t.dtype()); })) return;
   constexpr size_t kInline = 4;
   std::array<TensorImpl*, kInline> few{};
   std::vector<TensorImpl*> many(out.size() > kInline ? out.size() : 0);
@@ -117,17 +117,17 @@ void record(const Call& call, std::span<Tensor> out) {
   for (size_t i = 0; i < out.size(); ++i) impl[i] = out[i].impl();
   Ref<Node> node = make_node(call, impl);
   for (size_t i = 1; i < impl.size(); ++i)
-    if (is_floating(impl[i]->view.dtype)) set_history(*impl[i], node, uint32_t(i));
-  if (is_floating(impl[0]->view.dtype)) set_history(*impl[0], std::move(node), 0);
+    if (is_differentiable(impl[i]->view.dtype)) set_history(*impl[i], node, uint32_t(i));
+  if (is_differentiable(impl[0]->view.dtype)) set_history(*impl[0], std::move(node), 0);
 }
 
 // ---- views and in-place ops ----------------------------------------------------------------------------------
 
 static Region region_in_base(const TensorImpl& v) {
   const View& base = v.base->view;
-  GRAFT_CHECK(base.contiguous, "in-place: the base ", base, " of the view ", v.view,
+  GRAFT_CHECK(is_dense(base), ErrorCode::autograd, "in-place: the base ", base, " of the view ", v.view,
               " is a detached view with gaps in memory; clone() it before writing with gradients");
-  return region_of(v.view, base.offset);
+  return region_of(v.view, base);
 }
 
 void refresh_view(TensorImpl& v) {
@@ -160,7 +160,7 @@ void check_writable(const Call& call, bool recording) {
 
 InplaceRecord prepare_inplace(const Call& call) {
   TensorImpl& dst = *call.in[0];
-  if (!is_floating(dst.view.dtype)) return {};
+  if (!is_differentiable(dst.view.dtype)) return {};
   TensorImpl* out[] = {&dst};
   InplaceRecord record{make_node(call, out, 1), {}};
   if (dst.base) {  // writing a view is base = overwrite(base, view, region): the views then follow from the base
@@ -192,7 +192,7 @@ static void check_version(const Node& n, const char* kind, int i, const View& v,
 
 const Tensor& Backward::g(int i) const {
   NodeOutput& o = node_.outputs[size_t(i)];
-  if (!o.sum.defined()) o.sum = Tensor::zeros(Shape(o.meta), o.meta.dtype, o.meta.device);
+  if (!o.sum.defined()) o.sum = zeros(Shape(o.meta), {o.meta.dtype, o.meta.device});
   return o.sum;
 }
 Tensor& Backward::many(int i) {
@@ -228,6 +228,7 @@ static const View& meta_of(const Edge& e) { return e.node ? e.node->outputs[e.sl
 Shape Backward::input_shape(int i) const {
   return node_.shapes.empty() ? Shape(meta_of(node_.edges[size_t(i)])) : node_.shapes[size_t(i)];
 }
+Device Backward::input_device(int i) const { return meta_of(node_.edges[size_t(i)]).device; }
 DType Backward::input_dtype(int i) const { return meta_of(node_.edges[size_t(i)]).dtype; }
 
 // ---- user-defined functions ----------------------------------------------------------------------------------
@@ -269,9 +270,9 @@ Tensors call(const std::shared_ptr<Function>& f, const Tensors& in) {
 
 bool Tensor::requires_grad() const { return needs_grad(*impl_); }
 bool Tensor::is_leaf() const { return !needs_grad(*impl_) || !impl_->node; }
-Tensor& Tensor::requires_grad_(bool on) {
+const Tensor& Tensor::requires_grad_(bool on) const {
   GRAFT_CHECK(is_leaf(), "requires_grad_: ", *this, " is not a leaf; detach() it first");
-  GRAFT_CHECK(!on || is_floating(dtype()), "requires_grad_: ", *this, " is not floating point");
+  GRAFT_CHECK(!on || is_differentiable(dtype()), "requires_grad_: ", *this, " is not floating point");
   GRAFT_CHECK(!on || !impl_->inference, "requires_grad_: ", *this, " was made in inference mode");
   impl_->requires_grad = on;
   if (on && !impl_->leaf) impl_->leaf = std::make_unique<LeafState>();
@@ -282,10 +283,18 @@ Tensor Tensor::grad() const {
   const std::lock_guard lock(impl_->leaf->mutex);
   return impl_->leaf->grad;
 }
-void Tensor::set_grad(Tensor g) {
+void Tensor::set_grad(Tensor g) const {
   if (!impl_->leaf) impl_->leaf = std::make_unique<LeafState>();
   const std::lock_guard lock(impl_->leaf->mutex);
   impl_->leaf->grad = std::move(g);
+}
+void Tensor::set_data(const Tensor& other) const {
+  GRAFT_CHECK(is_leaf() && !impl_->base, ErrorCode::autograd, "set_data: ", *this, " is not a leaf");
+  GRAFT_CHECK(!impl_->requires_grad || is_differentiable(other.dtype()), ErrorCode::dtype_mismatch, "set_data: ", *this,
+              " requires grad and cannot hold ", other);
+  impl_->view = other.view();
+  impl_->storage = other.impl()->storage;
+  impl_->inference = other.impl()->inference;
 }
 void Tensor::register_hook(Hook hook) const {
   GRAFT_CHECK(requires_grad(), "register_hook: ", *this, " does not require grad");

@@ -90,6 +90,7 @@ class Backward {
   Tensor output(int i = 0) const;
   Shape input_shape(int i) const;  // of an input that needs a gradient; of all with OpDef::keeps_shapes
   DType input_dtype(int i) const;
+  Device input_device(int i) const;
   int inputs() const { return int(node_.edges.size()); }
   int outputs() const { return int(node_.outputs.size()); }
   bool create_graph() const { return create_graph_; }  // false: a fused kernel may be used

@@ -214,7 +214,7 @@ Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options,
   pass.capture(inputs);
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Tensor& t = outputs[i];
-    pass.seed(t, i < seeds.size() ? seeds[i] : Tensor::full(t.shape(), 1, t.dtype(), t.device()));
+    pass.seed(t, i < seeds.size() ? seeds[i] : ones(t.shape(), t.options()));
   }
   pass.run();
   Tensors result;
@@ -225,7 +225,7 @@ Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options,
 void Tensor::backward(bool retain_graph, bool create_graph) const {
   GRAFT_CHECK(numel() == 1, "backward: needs one element, not ", *this, "; reduce it, or use grad() with seeds");
   Pass pass({.retain_graph = retain_graph, .create_graph = create_graph});
-  pass.seed(*this, full(shape(), 1, dtype(), device()));
+  pass.seed(*this, ones(shape(), options()));
   pass.run();
 }
 

@@ -22,7 +22,21 @@ int wrap_dim(std::string_view op, int dim, const View& v) {
   return dim < 0 ? dim + v.rank : dim;
 }
 
-void infer_same(Infer& c) { copy_sizes(c.out(), c.in(0)); }
+void keep_layout(Infer& c) {
+  View& out = c.out();
+  for (int i = 0; i < c.inputs(); ++i) {
+    const View& x = c.in(i);
+    if (!same_sizes(x, out)) continue;
+    if (x.contiguous || !is_dense(x)) return;
+    std::copy_n(x.stride, x.rank, out.stride);
+    return c.strided();
+  }
+}
+
+void infer_same(Infer& c) {
+  copy_sizes(c.out(), c.in(0));
+  if (!c.in(0).contiguous) keep_layout(c);
+}
 
 Shape broadcast_shapes(const Infer& c, const View& a, const View& b) {
   Shape shape(a.rank >= b.rank ? a : b);
@@ -38,28 +52,40 @@ void infer_broadcast(Infer& c) {
   copy_sizes(c.out(), c.in(0));
   for (int i = 1; i < c.inputs(); ++i)
     if (!same_sizes(c.out(), c.in(i))) set_shape(c.out(), broadcast_shapes(c, c.out(), c.in(i)));
+  bool contiguous = true;
+  for (int i = 0; i < c.inputs(); ++i) contiguous = contiguous && c.in(i).contiguous;
+  if (!contiguous) keep_layout(c);
 }
 
 // ---- promotion -----------------------------------------------------------------------------------------------
 
-// PyTorch's rule: within the highest category (bool < integer < floating) tensors with dimensions outrank 0-dim ones.
-static DType common_dtype(const Call& call) {
-  constexpr std::array<int, kDTypes> category{2, 2, 1, 0};
-  constexpr std::array<int, kDTypes> order{2, 3, 1, 0};
-  DType best = DType::boolean;
-  int best_rank = -1;
-  for (const TensorImpl* t : call.in) {
-    const DType d = t->view.dtype;
-    const int rank = category[size_t(d)] * 1000 + (t->view.rank > 0 ? 100 : 0) + order[size_t(d)];
-    if (rank > best_rank) best_rank = rank, best = d;
+static int category(DType t) { return t == boolean ? 0 : is_integral(t) ? 1 : is_floating(t) ? 2 : 3; }
+
+// The type of tensors with dimensions, unless a 0-dim one is of a higher category.
+static DType combine(std::optional<DType> dims, std::optional<DType> zero) {
+  if (!dims || !zero) return dims ? *dims : zero.value_or(f32);
+  if (category(*dims) == 2 && is_complex(*zero)) return complex_of(*dims);
+  return category(*dims) >= category(*zero) ? *dims : promote_types(*dims, *zero);
+}
+DType result_type(std::span<TensorImpl* const> in) {
+  std::optional<DType> dims, zero;
+  for (const TensorImpl* t : in) {
+    std::optional<DType>& of = t->view.rank > 0 ? dims : zero;
+    of = of ? promote_types(*of, t->view.dtype) : t->view.dtype;
   }
-  return call.op.promote == Promote::floating && !is_floating(best) ? DType::f32 : best;
+  return combine(dims, zero);
+}
+DType result_type(const Tensor& t, Scalar s) { return combine(t.dtype(), s.dtype()); }
+
+static DType common_dtype(const Call& call) {
+  const DType best = result_type(call.in);
+  return call.op.promote == Promote::floating && !is_differentiable(best) ? f32 : best;
 }
 
 static bool needs_promotion(const Call& call) {
   if (call.op.promote == Promote::none) return false;
   const DType d = call.in[0]->view.dtype;
-  if (call.op.promote == Promote::floating && !is_floating(d)) return true;
+  if (call.op.promote == Promote::floating && !is_differentiable(d)) return true;
   return std::ranges::any_of(call.in, [d](const TensorImpl* t) { return t->view.dtype != d; });
 }
 
@@ -75,9 +101,9 @@ static Tensors promoted(const Call& call) {
 [[noreturn, gnu::cold]] static void fail_no_kernel(const Call& call, const OpEntry& entry, const Launch& launch) {
   std::ostringstream tried;
   const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
-  for (const Candidate* c = entry.first(key.device, key.dtype); c; c = c->next.load())
+  for (const Candidate* c = entry.first(key.device.type, key.dtype); c; c = c->next.load())
     tried << "; " << c->name << ": " << c->run(launch);
-  fail(call.op.name, ": no kernel for ", launch.in.empty() ? "output" : describe(call.in), tried.str(),
+  fail(ErrorCode::not_implemented, call.op.name, ": no kernel for ", launch.in.empty() ? "output" : describe(call.in), tried.str(),
        "; available: ", available_kernels(entry));
 }
 
@@ -100,7 +126,7 @@ static const Candidate* dispatch(const Call& call, std::span<View* const> out) {
   const View& key = call.in.empty() ? *out[0] : *in[0];
   const OpEntry* entry = call.op.entry.load(std::memory_order_acquire);
   if (!entry) [[unlikely]] entry = intern_op(call.op);
-  for (const Candidate* c = entry->first(key.device, key.dtype); c; c = c->next.load(std::memory_order_acquire)) {
+  for (const Candidate* c = entry->first(key.device.type, key.dtype); c; c = c->next.load(std::memory_order_acquire)) {
     const Decline reason = c->run(launch);
     if (reason == kRan) return c;
     if (t_modes.observer) t_modes.observer->declined(call, *c, reason);
@@ -113,8 +139,8 @@ static const Candidate* dispatch(const Call& call, std::span<View* const> out) {
 static void check_inputs(const Call& call) {
   for (size_t i = 0; i < call.in.size(); ++i) {
     if (!call.in[i]) fail(call.op.name, ": input ", i, " is undefined");
-    if (call.in[i]->view.device != call.in[0]->view.device)
-      fail(call.op.name, ": inputs are on different devices: ", describe(call.in));
+    if (!(call.in[i]->view.device == call.in[0]->view.device) && !t_modes.dry_run)
+      fail(ErrorCode::device_mismatch, call.op.name, ": inputs are on different devices: ", describe(call.in));
   }
 }
 
@@ -165,11 +191,13 @@ void apply_into(const Call& call, std::span<Tensor> out) {
   if (call.op.view) {
     for (Tensor& t : out) become_view(*t.impl(), *call.in[0]);
   } else {
-    for (Tensor& t : out) {
-      set_contiguous(t.impl()->view);
-      allocate_storage(*t.impl());
+    for (size_t i = 0; i < out.size(); ++i) {
+      View& v = *views[i];
+      infer.is_strided(i) ? set_strided(v) : set_contiguous(v);
+      if (t_modes.dry_run) v.device = Device::meta;
+      allocate_storage(*out[i].impl());
     }
-    if (views[0]->device != Device::meta) ran = dispatch(call, views);
+    if (views[0]->device.type != Device::meta) ran = dispatch(call, views);
   }
   if (wants_record(call)) record(call, out);
   if (t_modes.observer) [[unlikely]] t_modes.observer->after(call, out, ran);
@@ -213,8 +241,8 @@ static void compute_aside(const Call& call) {
   if (&call.op == &copy_op) return void(target.copy_(in[1]));
   Tensor result;
   apply_into(Call{call.op, impls(in), call.attrs}, std::span(&result, 1));
-  if (!is_floating(dst.view.dtype) && is_floating(result.dtype()))
-    fail(call.op.name, "_: result ", result, " cannot be stored in ", dst.view);
+  if (category(dst.view.dtype) < category(result.dtype()))
+    fail(ErrorCode::dtype_mismatch, call.op.name, "_: result ", result, " cannot be stored in ", dst.view);
   target.copy_(result);
   dst.storage->writer.store(call.op.name.data(), std::memory_order_relaxed);
 }
@@ -240,7 +268,7 @@ void apply_inplace(const Call& call) {
   if (recording) history = prepare_inplace(call);
   const Candidate* ran = nullptr;
   views[0] = &dst.view;
-  if (dst.view.device != Device::meta) ran = dispatch(call, views);
+  if (dst.view.device.type != Device::meta && !t_modes.dry_run) ran = dispatch(call, views);
   Storage& storage = *dst.storage;
   storage.version.store(storage.version.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   storage.writer.store(call.op.name.data(), std::memory_order_relaxed);

@@ -49,6 +49,9 @@ class Infer {
   View& out(int i = 0) const { return *out_[size_t(i)]; }
   int outputs() const { return int(out_.size()); }
   template <class A> const A& attrs() const { return call_.attrs.get<A>(); }
+  // An op with a kernel gets contiguous outputs, unless its rule sets (dense) strides and says so.
+  void strided(int i = 0) { strided_ |= 1U << i; }
+  bool is_strided(size_t i) const { return strided_ >> i & 1U; }
   // Throws "<op>: <parts>: <every input>".
   template <class... A> void check(bool ok, const A&... parts) const {
     if (!ok) [[unlikely]] fail_with_inputs(parts...);
@@ -64,6 +67,7 @@ class Infer {
   std::string describe_inputs() const;
   const Call& call_;
   std::span<View* const> out_;
+  uint32_t strided_ = 0;
 };
 
 // What the derivative with respect to one input reads: inputs in bits 0-7, outputs in bits 8-15.
@@ -72,6 +76,8 @@ constexpr Reads input(int i) { return Reads(1U << i); }
 constexpr Reads output(int i = 0) { return Reads(256U << i); }
 
 enum class Promote : uint8_t { none, common, floating };  // inputs to their common dtype; integers also to f32
+DType result_type(std::span<TensorImpl* const>);          // PyTorch's: 0-dim tensors count for their category only
+DType result_type(const Tensor&, Scalar);
 
 struct OpDef {
   std::string_view name;
@@ -102,9 +108,11 @@ template <class... T> const Tensor& apply_inplace(const OpDef& op, const Attrs& 
 }
 std::vector<TensorImpl*> impls(const Tensors&);
 
-// Shape rules that many ops share.
+// Shape rules that many ops share. Pointwise ones keep the order in which the first full-sized input lies in memory
+// (channels last stays channels last).
 void infer_same(Infer&);
 void infer_broadcast(Infer&);
+void keep_layout(Infer&);  // for out(0), once its sizes are set
 Shape broadcast_shapes(const Infer&, const View& a, const View& b);
 int wrap_dim(std::string_view op, int dim, const View&);  // counted from either end, checked
 
@@ -123,6 +131,7 @@ class Observer {
 struct Modes {
   bool grad = true;
   bool inference = false;
+  bool dry_run = false;
   Observer* observer = nullptr;
 };
 extern constinit thread_local Modes t_modes;
@@ -142,6 +151,7 @@ template <auto Field, auto Value> class ModeGuard {
 using NoGrad = ModeGuard<&Modes::grad, false>;
 using EnableGrad = ModeGuard<&Modes::grad, true>;
 using InferenceMode = ModeGuard<&Modes::inference, true>;
+using DryRun = ModeGuard<&Modes::dry_run, true>;  // apply() only infers: no memory, no values, no kernels
 
 class Observing {
  public:

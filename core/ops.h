@@ -35,7 +35,8 @@ inline Tensor operator*(const Tensor& a, double s) { return affine(a, s, 0); }
 inline Tensor operator+(const Tensor& a, double s) { return affine(a, 1, s); }
 
 // What a view is, seen from its contiguous base; and the ops that autograd needs for writing through views.
-Region region_of(const View&, int64_t base_offset);
+Region region_of(const View&, const View& base);
+Tensor clone_as(const Tensor&, const Shape& strides);  // x itself if it lies so; else a copy with these (dense) strides
 Tensor as_strided(const Tensor& base, const Region&);                  // a view
 Tensor embed(const Tensor& x, const Region&, const Shape& into);       // zeros, plus x at the region
 Tensor overwrite(const Tensor& base, const Tensor& x, const Region&);  // a copy of base with x at the region

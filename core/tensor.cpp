@@ -1,6 +1,8 @@
 #include "graft/core/tensor.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstring>
 #include <new>
 #include <ostream>
 #include "graft/core/error.h"
@@ -23,22 +25,53 @@ void Shape::push_back(int64_t d) {
 }
 bool operator==(const Shape& a, const Shape& b) { return std::ranges::equal(a, b); }
 
+size_t numel_of(const Shape& shape) {
+  uint64_t n = 1;
+  bool zero = false, overflow = false;
+  for (const int64_t d : shape) {
+    GRAFT_CHECK(d >= 0, ErrorCode::shape_mismatch, "shape: negative size in ", shape);
+    zero = zero || d == 0;
+    overflow = overflow || __builtin_mul_overflow(n, uint64_t(d), &n);
+  }
+  GRAFT_CHECK(zero || (!overflow && n <= uint64_t(INT64_MAX)), ErrorCode::overflow, "shape: the number of elements of ",
+              shape, " does not fit into 64 bits");
+  return zero ? 0 : size_t(n);
+}
+
 void set_shape(View& v, const Shape& shape) {
   v.rank = uint8_t(shape.rank());
   for (int i = 0; i < shape.rank(); ++i) {
-    GRAFT_CHECK(shape[i] >= 0, "shape: negative size in ", shape);
+    GRAFT_CHECK(shape[i] >= 0, ErrorCode::shape_mismatch, "shape: negative size in ", shape);
     v.size[i] = shape[i];
   }
 }
 
+[[noreturn, gnu::cold, gnu::noinline]] static void fail_overflow(const View& v) {
+  fail(ErrorCode::overflow, "shape: the bytes of ", name_of(v.dtype), Shape(v), " do not fit into 63 bits");
+}
+
 void set_contiguous(View& v) {
   int64_t step = 1;
+  bool zero = false, overflow = false;
   for (int i = v.rank - 1; i >= 0; --i) {
     v.stride[i] = step;
-    step *= v.size[i];
+    zero = zero || v.size[i] == 0;
+    overflow = overflow || __builtin_mul_overflow(step, std::max<int64_t>(v.size[i], 1), &step);
   }
-  v.numel = step;
+  v.numel = zero ? 0 : step;
   v.contiguous = true;
+  if (overflow || step > INT64_MAX / 16) [[unlikely]]
+    if (!zero || overflow) fail_overflow(v);
+}
+
+void set_strided(View& v) {
+  v.numel = 1;
+  v.contiguous = true;
+  for (int i = v.rank - 1; i >= 0; --i) {
+    if (v.size[i] != 1 && v.stride[i] != v.numel) v.contiguous = false;
+    v.numel *= v.size[i];
+  }
+  if (v.numel == 0) v.contiguous = true;
 }
 
 // ---- memory --------------------------------------------------------------------------------------------------
@@ -47,8 +80,8 @@ constexpr size_t kHeader = 64;  // keeps the data of a storage 64-byte aligned
 static_assert(sizeof(Storage) <= kHeader);
 
 Ref<Storage> make_storage(size_t bytes, Device device) {
-  memory::Source* source = device == Device::meta ? nullptr : memory::source();
-  const bool inline_data = !source && device != Device::meta;
+  memory::Source* source = device.type == Device::meta ? nullptr : memory::source();
+  const bool inline_data = !source && device.type != Device::meta;
   auto storage = Ref<Storage>::adopt(new (memory::allocate(kHeader + (inline_data ? bytes : 0))) Storage);
   storage->bytes = inline_data ? bytes : 0;
   if (inline_data) storage->data = reinterpret_cast<std::byte*>(storage.get()) + kHeader;
@@ -80,16 +113,9 @@ void allocate_storage(TensorImpl& t) {
 }
 
 void share_storage(TensorImpl& t, const TensorImpl& from) {
-  View& v = t.view;
   t.storage = from.storage;
-  v.numel = 1;
-  v.contiguous = true;
-  for (int i = v.rank - 1; i >= 0; --i) {
-    if (v.size[i] != 1 && v.stride[i] != v.numel) v.contiguous = false;
-    v.numel *= v.size[i];
-  }
-  if (v.numel == 0) v.contiguous = true;
-  if (t.storage->data) v.data = t.storage->data + v.offset * size_of(v.dtype);
+  set_strided(t.view);
+  if (t.storage->data) t.view.data = t.storage->data + t.view.offset * size_of(t.view.dtype);
 }
 
 Ref<TensorImpl> alias(const TensorImpl& t) {
@@ -102,41 +128,157 @@ Ref<TensorImpl> alias(const TensorImpl& t) {
 
 // ---- Tensor --------------------------------------------------------------------------------------------------
 
-Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+Tensor empty(const Shape& shape, const Options& options) {
   Ref<TensorImpl> t = make_impl();
   set_shape(t->view, shape);
-  t->view.dtype = dtype;
-  t->view.device = device;
+  t->view.dtype = options.dtype_or(f32);
+  t->view.device = options.device;
   t->inference = thread_modes().inference;
   set_contiguous(t->view);
   allocate_storage(*t);
   return Tensor(std::move(t));
 }
 
-Tensor Tensor::of(std::initializer_list<double> values, const Shape& shape, DType dtype) {
-  const Tensor t = empty(shape, DType::f64);
-  GRAFT_CHECK(t.numel() == int64_t(values.size()), "Tensor::of: ", values.size(), " values for shape ", shape);
-  std::ranges::copy(values, t.data<double>());
-  return t.to(dtype);
+Tensor tensor_of(const void* values, DType from, const Shape& shape, const Options& options) {
+  const Tensor t = empty(shape, from);
+  if (t.numel()) std::memcpy(t.view().data, values, size_t(t.nbytes()));
+  return t.to(Options(options.dtype_or(from), options.device));
+}
+
+Tensor scalar_tensor(Scalar value, const Options& options) {
+  const Tensor t = empty({}, Options(options.dtype_or(value.dtype()), Device::cpu));
+  with_type(t.dtype(), AllTypes{}, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    *t.view().as<T>() = value.to<T>();
+  });
+  return options.device == Device::cpu ? t : t.to(options.device);
+}
+
+namespace {
+struct Foreign final : memory::Source {
+  explicit Foreign(std::function<void()> done) : done_(std::move(done)) {}
+  std::byte* allocate(size_t) override { return nullptr; }
+  void release(std::byte*, size_t) noexcept override {
+    if (done_) done_();
+    delete this;
+  }
+  std::function<void()> done_;
+};
+}  // namespace
+
+Tensor from_blob(void* data, const Shape& shape, const Options& options, std::function<void()> release) {
+  View v;
+  set_shape(v, shape);
+  v.dtype = options.dtype_or(f32);
+  set_contiguous(v);
+  return from_blob(data, shape, Shape(std::span(v.stride, v.rank)), options, std::move(release));
+}
+Tensor from_blob(void* data, const Shape& shape, const Shape& strides, const Options& options,
+                 std::function<void()> release) {
+  GRAFT_CHECK(shape.rank() == strides.rank(), "from_blob: shape ", shape, " and strides ", strides, " differ in rank");
+  GRAFT_CHECK(options.device == Device::cpu, "from_blob: memory of ", to_string(options.device), " is not supported");
+  Ref<TensorImpl> t = make_impl();
+  set_shape(t->view, shape);
+  t->view.dtype = options.dtype_or(f32);
+  set_contiguous(t->view);  // checks for overflow
+  GRAFT_CHECK(data || t->view.numel == 0, "from_blob: null data for ", shape);
+  for (int i = 0; i < shape.rank(); ++i) {
+    GRAFT_CHECK(strides[i] > 0 || shape[i] <= 1, "from_blob: stride ", strides[i], " of dimension ", i,
+                " is not positive; elements must not share memory");
+    t->view.stride[i] = strides[i];
+  }
+  set_strided(t->view);
+  int64_t last = 0;
+  for (int i = 0; i < shape.rank(); ++i) last += std::max<int64_t>(shape[i] - 1, 0) * strides[i];
+  auto source = std::make_unique<Foreign>(std::move(release));
+  t->storage = make_storage(0, Device::meta);
+  t->storage->data = static_cast<std::byte*>(data);
+  t->storage->bytes = size_t((last + 1) * size_of(t->view.dtype));
+  t->storage->source = source.release();
+  t->view.data = t->storage->data;
+  t->inference = thread_modes().inference;
+  return Tensor(std::move(t));
 }
 
 Tensor Tensor::detach() const { return Tensor(alias(*impl_)); }
 
-double Tensor::at(std::initializer_list<int64_t> index) const {
-  GRAFT_CHECK(int(index.size()) == rank() && view().data, "at: ", index.size(), " indices into ", *this);
+int64_t Tensor::size(int d) const { return view().size[wrap_dim("size", d, view())]; }
+int64_t Tensor::stride(int d) const { return view().stride[wrap_dim("stride", d, view())]; }
+
+bool Tensor::is_contiguous(MemoryFormat format) const {
+  const View& v = view();
+  if (format == MemoryFormat::contiguous || format == MemoryFormat::preserve) return v.contiguous;
+  const int rank = format == MemoryFormat::channels_last ? 4 : 5;
+  if (v.rank != rank) return false;
+  int64_t step = 1;
+  for (int i = 0; i < rank; ++i) {  // channels, then the spatial dimensions from the last, then the batch
+    const int d = i == 0 ? 1 : i == rank - 1 ? 0 : rank - i;
+    if (v.size[d] != 1 && v.stride[d] != step) return false;
+    step *= v.size[d];
+  }
+  return true;
+}
+
+const void* Tensor::typed(DType t) const {
+  GRAFT_CHECK(t == dtype(), ErrorCode::dtype_mismatch, "data: ", *this, " read as ", name_of(t));
+  return view().data;
+}
+void* Tensor::written(DType t) const {
+  GRAFT_CHECK(t == dtype(), ErrorCode::dtype_mismatch, "mutable_data: ", *this, " written as ", name_of(t));
+  impl_->storage->version.fetch_add(1, std::memory_order_relaxed);
+  impl_->storage->writer.store("mutable_data", std::memory_order_relaxed);
+  return view().data;
+}
+
+Scalar Tensor::item() const {
+  GRAFT_CHECK(numel() == 1, ErrorCode::shape_mismatch, "item: needs one element, not ", *this);
+  constexpr std::array<int64_t, kMaxRank> first{};
+  return scalar_at(std::span(first.data(), size_t(dim())));
+}
+
+Scalar Tensor::scalar_at(std::span<const int64_t> index) const {
+  GRAFT_CHECK(int(index.size()) == dim(), ErrorCode::shape_mismatch, "at: ", index.size(), " indices into ", *this);
+  GRAFT_CHECK(device().type != Device::meta, ErrorCode::data_dependent, "item: ", *this, " has no values");
   int64_t offset = 0;
   int d = 0;
   for (const int64_t i : index) {
-    GRAFT_CHECK(i >= 0 && i < dim(d), "at: index ", i, " out of range in dimension ", d, " of ", *this);
+    GRAFT_CHECK(i >= 0 && i < view().size[d], ErrorCode::index_out_of_range, "at: index ", i,
+                " out of range in dimension ", d, " of ", *this);
     offset += i * view().stride[d++];
   }
-  switch (dtype()) {
-    case DType::f32: return data<float>()[offset];
-    case DType::f64: return data<double>()[offset];
-    case DType::i64: return double(data<int64_t>()[offset]);
-    case DType::boolean: return data<bool>()[offset];
+  Scalar value;
+  with_type(dtype(), AllTypes{}, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T x = view().as<T>()[offset];
+    if constexpr (is_half_v<T>) value = float(x);
+    else value = x;
+  });
+  return value;
+}
+double Tensor::at(std::initializer_list<int64_t> index) const {
+  return scalar_at(std::span(index.begin(), index.size())).to<double>();
+}
+
+// ---- devices -------------------------------------------------------------------------------------------------
+
+std::string_view name_of(Device::Type t) {
+  constexpr std::array<std::string_view, kDevices> names{"cpu", "cuda", "meta"};
+  return names[size_t(t)];
+}
+std::string to_string(Device d) {
+  return std::string(name_of(d.type)) + (d.type == Device::cuda ? ":" + std::to_string(d.index) : "");
+}
+Device::Device(std::string_view text) {
+  const std::string_view kind = text.substr(0, text.find(':'));
+  bool ok = false;
+  for (int t = 0; t < kDevices; ++t)
+    if (kind == name_of(Type(t))) type = Type(t), ok = true;
+  if (kind.size() < text.size()) {
+    const char* last = text.data() + text.size();
+    const auto [end, error] = std::from_chars(text.data() + kind.size() + 1, last, index);
+    ok = ok && error == std::errc() && end == last && (type == cuda || index == 0);
   }
-  return 0;
+  GRAFT_CHECK(ok, ErrorCode::invalid_argument, "device: '", text, "' is not one of cpu, cuda, cuda:N, meta");
 }
 
 // ---- printing ------------------------------------------------------------------------------------------------
@@ -146,8 +288,9 @@ std::ostream& operator<<(std::ostream& o, const Shape& s) {
   for (int i = 0; i < s.rank(); ++i) o << (i ? "," : "") << s[i];
   return o << ']';
 }
+std::ostream& operator<<(std::ostream& o, Device d) { return o << to_string(d); }
 std::ostream& operator<<(std::ostream& o, const View& v) {
-  return o << name_of(v.dtype) << Shape(v) << '@' << name_of(v.device);
+  return o << name_of(v.dtype) << Shape(v) << '@' << v.device;
 }
 std::ostream& operator<<(std::ostream& o, const Tensor& t) { return t.defined() ? o << t.view() : o << "undefined"; }
 

@@ -1,15 +1,19 @@
 // Tensor: a handle to strided memory, shared by its views, and to a place in the autograd graph.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <functional>
 #include <initializer_list>
 #include <iosfwd>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
+#include "graft/core/error.h"
 #include "graft/core/memory.h"
 #include "graft/core/ref.h"
+#include "graft/kernels/scalar.h"
 #include "graft/kernels/view.h"
 
 namespace graft::inline v1 {
@@ -32,12 +36,16 @@ class Shape {
   const int64_t* begin() const { return dims_.data(); }
   const int64_t* end() const { return begin() + rank_; }
   void push_back(int64_t d);
+  bool empty() const { return rank_ == 0; }
   friend bool operator==(const Shape& a, const Shape& b);
 
  private:
   int rank_ = 0;
   std::array<int64_t, kMaxRank> dims_{};
 };
+
+size_t numel_of(const Shape&);  // product of the sizes; Error where it overflows or a size is negative
+std::ostream& operator<<(std::ostream&, const Shape&);
 
 // Memory shared by a tensor and its views. Header and data are one block, unless the data has its own source.
 struct Storage : Counted {
@@ -77,59 +85,84 @@ void destroy(TensorImpl*) noexcept;
 void destroy(Node*) noexcept;
 Ref<TensorImpl> make_impl();
 void set_shape(View&, const Shape&);
-void set_contiguous(View&);              // strides, numel from sizes
+void set_contiguous(View&);              // strides, numel from sizes; Error where the bytes overflow
+void set_strided(View&);                 // numel and `contiguous` from sizes and strides
 void allocate_storage(TensorImpl&);      // for the contiguous geometry in its view
 void share_storage(TensorImpl&, const TensorImpl& from);  // geometry is set, data is not
 Ref<TensorImpl> alias(const TensorImpl&);  // same memory and geometry, no history, not a view
+
+// How a new tensor is to be. Converts from a DType or a Device: zeros({2, 3}, f64), empty({2}, {f32, "meta"}).
+struct Options {
+  Options() = default;
+  Options(DType t) : dtype(t) {}  // NOLINT(google-explicit-constructor)
+  Options(Device d) : device(d) {}  // NOLINT(google-explicit-constructor)
+  Options(Device::Type d) : device(d) {}  // NOLINT(google-explicit-constructor)
+  Options(DType t, Device d) : dtype(t), device(d) {}
+  DType dtype_or(DType other) const { return dtype.value_or(other); }
+
+  std::optional<DType> dtype;  // default: f32, or what the values are
+  Device device;
+};
+
+enum class MemoryFormat : uint8_t { preserve, contiguous, channels_last, channels_last_3d };
 
 class Tensor {
  public:
   Tensor() = default;
   explicit Tensor(Ref<TensorImpl> impl) : impl_(std::move(impl)) {}
 
-  static Tensor empty(const Shape&, DType = DType::f32, Device = Device::cpu);
-  static Tensor full(const Shape&, double value, DType = DType::f32, Device = Device::cpu);
-  static Tensor zeros(const Shape& s, DType t = DType::f32, Device d = Device::cpu) { return full(s, 0, t, d); }
-  static Tensor of(std::initializer_list<double> values, const Shape&, DType = DType::f32);
-
+  // What it is. Sizes and strides in elements; dimensions may be counted from the end.
   bool defined() const { return bool(impl_); }
   Shape shape() const { return Shape(view()); }
   Shape strides() const { return Shape(std::span(view().stride, view().rank)); }
-  int rank() const { return view().rank; }
-  int64_t dim(int i) const { return view().size[i < 0 ? i + rank() : i]; }
+  int dim() const { return view().rank; }
+  int64_t size(int d) const;
+  int64_t stride(int d) const;
   int64_t numel() const { return view().numel; }
+  int64_t nbytes() const { return numel() * size_of(dtype()); }
+  int64_t storage_offset() const { return view().offset; }
   DType dtype() const { return view().dtype; }
   Device device() const { return view().device; }
-  bool is_contiguous() const { return view().contiguous; }
+  Options options() const { return {dtype(), device()}; }
+  bool is_contiguous(MemoryFormat = MemoryFormat::contiguous) const;
+  bool is_same(const Tensor& o) const { return impl_.get() == o.impl_.get(); }
   const View& view() const { return impl_->view; }
-  uint32_t version() const { return impl_->storage->version; }
-  template <class T> T* data() const {
-    assert(dtype_of<T>::value == dtype());
-    return view().as<T>();
-  }
+  uint32_t version() const { return impl_->storage->version; }  // counts in-place writes to the memory
+
+  // Elements. T must be the C++ type of dtype(); the memory is that of the view, not always contiguous.
+  template <class T> const T* data() const { return static_cast<const T*>(typed(dtype_v<T>)); }
+  template <class T> T* mutable_data() const { return static_cast<T*>(written(dtype_v<T>)); }  // moves the version
+  template <class T> T item() const { return item().template to<T>(); }
+  Scalar item() const;                                     // of a tensor with one element
   double at(std::initializer_list<int64_t> index) const;  // slow: tests and printing
-  double item() const { return at({}); }
+  Scalar scalar_at(std::span<const int64_t> index) const;
 
   // Autograd.
   bool requires_grad() const;
   bool is_leaf() const;
-  Tensor& requires_grad_(bool on = true);
+  const Tensor& requires_grad_(bool on = true) const;
   Tensor grad() const;
-  void set_grad(Tensor);
+  void set_grad(Tensor) const;
+  void set_data(const Tensor&) const;  // of a leaf: other memory, dtype, device; same identity, no history
   void register_hook(Hook) const;
   void backward(bool retain_graph = false, bool create_graph = false) const;
   Tensor detach() const;
+  bool is_inference() const { return impl_->inference; }
 
   // Views of the same memory.
   Tensor transpose(int a, int b) const;
   Tensor expand(const Shape&) const;
   Tensor narrow(int dim, int64_t start, int64_t length) const;
-  Tensor reshape(const Shape&) const;  // a view where the memory allows it
+  Tensor reshape(const Shape&) const;  // a view where the memory allows it; one size may be -1
   Tensors split(int64_t size, int dim = 0) const;
 
   Tensor clone() const;
   Tensor contiguous() const;
   Tensor to(DType) const;
+  Tensor to(Device) const;
+  Tensor to(const Options&) const;
+
+  // In place.
   const Tensor& add_(const Tensor&) const;
   const Tensor& add_(const Tensor&, double alpha) const;
   const Tensor& mul_(const Tensor&) const;
@@ -140,11 +173,50 @@ class Tensor {
   const Ref<TensorImpl>& ref() const { return impl_; }
 
  private:
+  const void* typed(DType) const;
+  void* written(DType) const;
   Ref<TensorImpl> impl_;
 };
+
+// ---- making tensors (values and random numbers: core/ops.h) --------------------------------------------------
+
+Tensor empty(const Shape&, const Options& = {});
+Tensor full(const Shape&, Scalar value, const Options& = {});
+inline Tensor zeros(const Shape& s, const Options& o = {}) { return full(s, 0.0, o); }
+inline Tensor ones(const Shape& s, const Options& o = {}) { return full(s, 1.0, o); }
+Tensor scalar_tensor(Scalar, const Options& = {});  // 0-dim; dtype by the kind of number
+// Copies `values` (contiguous, of type `from`).
+Tensor tensor_of(const void* values, DType from, const Shape&, const Options&);
+template <class T> Tensor tensor(std::span<const T> values, const Shape& shape, const Options& options = {}) {
+  GRAFT_CHECK(values.size() == numel_of(shape), ErrorCode::shape_mismatch, "tensor: ", values.size(),
+              " values for shape ", shape);
+  return tensor_of(values.data(), dtype_v<T>, shape, options);
+}
+// tensor({1., 2.}), tensor({1, 2, 3}) of i64, tensor({1., 2., 3., 4.}, {2, 2}, f64).
+template <class T> Tensor tensor(std::initializer_list<T> values, const Shape& shape, const Options& options = {}) {
+  GRAFT_CHECK(values.size() == numel_of(shape), ErrorCode::shape_mismatch, "tensor: ", values.size(),
+              " values for shape ", shape);
+  if constexpr (std::is_same_v<T, int>) {
+    const std::vector<int64_t> wide(values.begin(), values.end());
+    return tensor_of(wide.data(), i64, shape, options);
+  } else {
+    Options o = options;
+    if (std::is_same_v<T, double> && !o.dtype) o.dtype = f32;
+    const std::unique_ptr<T[]> copy(new T[values.size()]);
+    std::copy(values.begin(), values.end(), copy.get());
+    return tensor_of(copy.get(), dtype_v<T>, shape, o);
+  }
+}
+template <class T> Tensor tensor(std::initializer_list<T> values, const Options& options = {}) {
+  return tensor(values, Shape({int64_t(values.size())}), options);
+}
+// Foreign memory, not copied. `release` runs when the last tensor that uses it is gone; strides in elements.
+Tensor from_blob(void* data, const Shape&, const Options& = {}, std::function<void()> release = {});
+Tensor from_blob(void* data, const Shape&, const Shape& strides, const Options& = {}, std::function<void()> release = {});
 
 std::ostream& operator<<(std::ostream&, const Shape&);   // [2,3]
 std::ostream& operator<<(std::ostream&, const View&);    // f32[2,3]@cpu
 std::ostream& operator<<(std::ostream&, const Tensor&);  // the same
+std::ostream& operator<<(std::ostream&, Device);
 
 }  // namespace graft

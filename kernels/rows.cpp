@@ -2,6 +2,16 @@
 
 namespace graft::inline v1 {
 
+bool same_dense_layout(const Launch& l) {
+  const View& out = *l.out[0];
+  for (const View* v : l.in) {
+    if (!same_sizes(*v, out)) return false;
+    for (int d = 0; d < out.rank; ++d)
+      if (v->stride[d] != out.stride[d] && out.size[d] != 1) return false;
+  }
+  return is_dense(out);
+}
+
 // Stride of dimension d of the output in v, which may have fewer dimensions or size 1 there.
 static int64_t aligned_stride(const View& v, const View& out, int d) {
   const int own = d - (out.rank - v.rank);

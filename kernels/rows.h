@@ -5,7 +5,7 @@
 
 namespace graft::inline v1 {
 
-inline constexpr size_t kMaxOperands = 4;
+inline constexpr size_t kMaxOperands = 8;
 
 struct Operand {
   std::byte* data;
@@ -14,14 +14,17 @@ struct Operand {
 // operands[0] is the output, then the inputs.
 using Row = void (*)(const Operand* operands, int64_t n, const void* attrs);
 
+bool same_dense_layout(const Launch&);  // all have the sizes and strides of the output, which has no gaps
+
 // One output; every input has its shape or broadcasts to it.
 void for_each_row(const Launch&, Row);
 
-// True if one row covers everything.
-inline bool all_contiguous(const Launch& l) {
+// True if one row covers everything: all operands lie in memory alike, without gaps.
+inline bool one_row_covers(const Launch& l) {
   const View& out = *l.out[0];
-  bool ok = out.contiguous;
-  for (const View* v : l.in) ok = ok && v->contiguous && v->numel == out.numel;
+  if (!out.contiguous && !same_dense_layout(l)) return false;
+  bool ok = true;
+  for (const View* v : l.in) ok = ok && v->numel == out.numel && (v->contiguous || !out.contiguous);
   return ok;
 }
 inline void one_row(const Launch& l, Row row) {

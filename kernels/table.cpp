@@ -41,7 +41,7 @@ const OpEntry& intern(std::string_view op) {
   return entry_locked(table(), op);
 }
 
-void add_kernel(std::string_view op, Device d, DType t, const char* name, Kernel run) {
+void add_kernel(std::string_view op, Device::Type d, DType t, const char* name, Kernel run) {
   const std::lock_guard lock(table().mutex);
   OpEntry& entry = entry_locked(table(), op);
   Candidate& added = table().candidates.emplace_back();
@@ -57,19 +57,10 @@ std::string available_kernels(const OpEntry& e) {
   for (int d = 0; d < kDevices; ++d) {
     std::string types;
     for (int t = 0; t < kDTypes; ++t)
-      if (e.first(Device(d), DType(t))) types += (types.empty() ? "" : ",") + std::string(name_of(DType(t)));
-    if (!types.empty()) text += (text.empty() ? "" : " ") + std::string(name_of(Device(d))) + "{" + types + "}";
+      if (e.first(Device::Type(d), DType(t))) types += (types.empty() ? "" : ",") + std::string(name_of(DType(t)));
+    if (!types.empty()) text += (text.empty() ? "" : " ") + std::string(name_of(Device::Type(d))) + "{" + types + "}";
   }
   return text.empty() ? "none" : text;
-}
-
-std::string_view name_of(DType t) {
-  constexpr std::string_view names[kDTypes] = {"f32", "f64", "i64", "bool"};
-  return names[int(t)];
-}
-std::string_view name_of(Device d) {
-  constexpr std::string_view names[kDevices] = {"cpu", "cuda", "meta"};
-  return names[int(d)];
 }
 
 }  // namespace graft

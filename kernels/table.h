@@ -24,16 +24,13 @@ struct OpEntry {
   std::string name;
   std::array<std::array<std::atomic<const Candidate*>, kDTypes>, kDevices> kernels{};
 
-  const Candidate* first(Device d, DType t) const { return kernels[int(d)][int(t)].load(std::memory_order_acquire); }
+  const Candidate* first(Device::Type d, DType t) const { return kernels[int(d)][int(t)].load(std::memory_order_acquire); }
 };
 
 const OpEntry& intern(std::string_view op);
 // Later registrations are tried after earlier ones. Safe while other threads launch.
-void add_kernel(std::string_view op, Device, DType, const char* name, Kernel);
+void add_kernel(std::string_view op, Device::Type, DType, const char* name, Kernel);
 std::string available_kernels(const OpEntry&);  // "cpu{f32,f64} cuda{f32}"
-
-std::string_view name_of(DType);
-std::string_view name_of(Device);
 
 // Called once, by the first look-up. Each lives at the end of its kernel file.
 void register_pointwise_cpu();

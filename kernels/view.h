@@ -4,20 +4,12 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include "graft/kernels/device.h"
+#include "graft/kernels/dtype.h"
 
 namespace graft::inline v1 {
 
-enum class DType : uint8_t { f32, f64, i64, boolean };
-enum class Device : uint8_t { cpu, cuda, meta };
-inline constexpr int kDTypes = 4;
-inline constexpr int kDevices = 3;
 inline constexpr int kMaxRank = 8;
-
-constexpr int64_t size_of(DType t) {
-  constexpr int64_t bytes[kDTypes] = {4, 8, 8, 1};
-  return bytes[int(t)];
-}
-constexpr bool is_floating(DType t) { return t == DType::f32 || t == DType::f64; }
 
 // A tensor's memory and geometry. It lives inside the tensor, so that a launch passes pointers and copies nothing.
 // `size` and `stride` are set up to `rank` only: clearing all of them costs more than the rest of a tensor.
@@ -26,8 +18,8 @@ struct View {
   std::byte* data = nullptr;  // of the first element; null on Device::meta
   int64_t offset = 0;         // of the first element from the start of the storage, in elements
   int64_t numel = 0;
-  DType dtype = DType::f32;
-  Device device = Device::cpu;
+  DType dtype = f32;
+  Device device;
   uint8_t rank = 0;
   bool contiguous = true;
   int64_t size[kMaxRank];
@@ -48,6 +40,8 @@ inline bool same_sizes(const View& a, const View& b) {
   return true;
 }
 
+bool is_dense(const View&);  // its elements fill one stretch of memory, each once, in some order of dimensions
+
 // One kernel call. Inputs may broadcast against outputs where the op says so; the kernel aligns them.
 struct Launch {
   std::span<const View* const> in;
@@ -57,13 +51,5 @@ struct Launch {
 
   template <class A> const A& attrs_as() const { return *static_cast<const A*>(attrs); }
 };
-
-template <class T> struct dtype_of;
-template <> struct dtype_of<float> { static constexpr DType value = DType::f32; };
-template <> struct dtype_of<double> { static constexpr DType value = DType::f64; };
-template <> struct dtype_of<int64_t> { static constexpr DType value = DType::i64; };
-template <> struct dtype_of<bool> { static constexpr DType value = DType::boolean; };
-
-template <class... T> struct TypeList {};
 
 }  // namespace graft

@@ -4,9 +4,27 @@
 
 namespace graft::inline v1 {
 
-static const OpDef clone_op{.name = "clone", .infer = infer_same, .backward = [](Backward& b) { b.to(0) = b.g(); }};
-Tensor Tensor::clone() const { return apply(clone_op, {}, *this); }
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+static const OpDef clone_op{
+    .name = "clone",
+    .infer =
+        [](Infer& c) {
+          const auto& a = c.attrs<LayoutAttrs>();
+          if (a.rank == 0xff) return infer_same(c);
+          copy_sizes(c.out(), c.in(0));
+          if (a.rank == 0) return;
+          std::copy_n(a.stride, a.rank, c.out().stride);
+          c.strided();
+        },
+    .backward = [](Backward& b) { b.to(0) = b.g(); },
+};
+Tensor Tensor::clone() const { return apply(clone_op, LayoutAttrs{}, *this); }
+Tensor Tensor::contiguous() const { return is_contiguous() ? *this : apply(clone_op, LayoutAttrs{.rank = 0}, *this); }
+Tensor clone_as(const Tensor& x, const Shape& strides) {
+  if (x.strides() == strides) return x;
+  LayoutAttrs a{.rank = uint8_t(strides.rank())};
+  std::ranges::copy(strides, a.stride);
+  return apply(clone_op, a, x);
+}
 
 static const OpDef to_op{
     .name = "to",
@@ -14,6 +32,19 @@ static const OpDef to_op{
     .backward = [](Backward& b) { b.to(0) = b.g(); },  // the pass converts gradients to the dtype of their tensor
 };
 Tensor Tensor::to(DType t) const { return t == dtype() ? *this : apply(to_op, t, *this); }
+
+static const OpDef to_device_op{
+    .name = "to_device",
+    .infer = [](Infer& c) { infer_same(c), c.out().device = c.attrs<Device>(); },
+    .backward = [](Backward& b) { b.to(0) = b.g().to(b.input_device(0)); },
+};
+Tensor Tensor::to(Device d) const {
+  if (d == device()) return *this;
+  GRAFT_CHECK(d.type != Device::cuda, ErrorCode::device_unavailable, "to: ", d, " is not available in this build");
+  GRAFT_CHECK(device().type != Device::meta, ErrorCode::data_dependent, "to: ", *this, " has no values to copy to ", d);
+  return apply(to_device_op, d, *this);
+}
+Tensor Tensor::to(const Options& o) const { return to(o.dtype_or(dtype())).to(o.device); }
 
 const OpDef copy_op{  // (dst, src), in place only: what dst was no longer matters
     .name = "copy",
@@ -27,7 +58,7 @@ const OpDef copy_op{  // (dst, src), in place only: what dst was no longer matte
 };
 const Tensor& Tensor::copy_(const Tensor& src) const { return apply_inplace(copy_op, {}, *this, src); }
 
-struct FullAttrs { FillAttrs fill; Shape shape; DType dtype = DType::f32; Device device = Device::cpu; };
+struct FullAttrs { FillAttrs fill; Shape shape; DType dtype = f32; Device device; };
 static const OpDef full_op{
     .name = "full",
     .infer =
@@ -38,8 +69,8 @@ static const OpDef full_op{
           c.out().device = a.device;
         },
 };
-Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
-  return apply(full_op, FullAttrs{{value}, shape, dtype, device});
+Tensor full(const Shape& shape, Scalar value, const Options& o) {
+  return apply(full_op, FullAttrs{{value}, shape, o.dtype_or(value.dtype()), o.device});
 }
 
 static const OpDef cat_op{

@@ -17,7 +17,7 @@ static void reduce_sizes(View& out, const View& x, ReduceAttrs a) {
 }
 // The gradient of a reduction's output with size 1 where dimensions were reduced: it then broadcasts to the input.
 static Tensor unreduce(const Tensor& g, const Shape& x, ReduceAttrs a) {
-  if (g.rank() == x.rank() || g.rank() == 0) return g;
+  if (g.dim() == x.rank() || g.dim() == 0) return g;
   Shape shape = x;
   for (int i = 0; i < x.rank(); ++i)
     if (a.reduce >> i & 1) shape[i] = 1;
@@ -29,7 +29,7 @@ static const OpDef sum_op{
     .infer =
         [](Infer& c) {
           reduce_sizes(c.out(), c.in(0), c.attrs<ReduceAttrs>());
-          if (c.in(0).dtype == DType::boolean) c.out().dtype = DType::i64;
+          if (!is_differentiable(c.in(0).dtype)) c.out().dtype = i64;
         },
     .backward =
         [](Backward& b) {
@@ -47,11 +47,11 @@ Tensor sum(const Tensor& x, std::initializer_list<int> dims, bool keepdim) {
 }
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
-  const int lead = x.rank() - shape.rank();
+  const int lead = x.dim() - shape.rank();
   ReduceAttrs a;
   bool ok = lead >= 0;
-  for (int i = 0; ok && i < x.rank(); ++i) {
-    if (i >= lead && shape[i - lead] == x.dim(i)) continue;
+  for (int i = 0; ok && i < x.dim(); ++i) {
+    if (i >= lead && shape[i - lead] == x.size(i)) continue;
     a.reduce = uint8_t(a.reduce | 1U << i);
     if (i < lead) continue;
     a.keep = uint8_t(a.keep | 1U << i);

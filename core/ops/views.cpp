@@ -67,8 +67,12 @@ Tensor Tensor::reshape(const Shape& to) const {
 
 // ---- regions -------------------------------------------------------------------------------------------------
 
-Region region_of(const View& v, int64_t base_offset) {
-  Region r{.rank = v.rank, .offset = v.offset - base_offset};
+Region region_of(const View& v, const View& base) {
+  Region r{.rank = v.rank, .offset = v.offset - base.offset};
+  if (!base.contiguous) {
+    r.base_rank = base.rank;
+    std::copy_n(base.stride, base.rank, r.base_stride);
+  }
   for (int i = 0; i < v.rank; ++i) {
     r.size[i] = v.size[i];
     r.stride[i] = v.stride[i];
@@ -90,7 +94,7 @@ const OpDef as_strided_op{
     .infer =
         [](Infer& c) {
           const auto& r = c.attrs<Region>();
-          c.check(c.in(0).contiguous, "needs a contiguous input");
+          c.check(is_dense(c.in(0)), "needs an input without gaps in memory");
           check_region(c, r, c.in(0).numel);
           View& y = c.out();
           y.rank = r.rank;
@@ -103,7 +107,11 @@ const OpDef as_strided_op{
     .backward = [](Backward& b) { b.to(0) = embed(b.g(), b.attrs<Region>(), b.input_shape(0)); },
     .view = true,
 };
-Tensor as_strided(const Tensor& base, const Region& r) { return apply(as_strided_op, r, base.contiguous()); }
+// The tensor in the order of memory that the region's offsets refer to.
+static Tensor laid_out_for(const Region& r, const Tensor& x) {
+  return r.base_rank ? clone_as(x, Shape(std::span(r.base_stride, r.base_rank))) : x.contiguous();
+}
+Tensor as_strided(const Tensor& base, const Region& r) { return apply(as_strided_op, r, laid_out_for(r, base)); }
 
 static const OpDef embed_op{
     .name = "embed",
@@ -113,6 +121,9 @@ static const OpDef embed_op{
           set_shape(c.out(), Shape(std::span(a.into, a.rank)));
           set_contiguous(c.out());
           check_region(c, a.region, c.out().numel);
+          if (!a.region.base_rank) return;
+          std::copy_n(a.region.base_stride, a.region.base_rank, c.out().stride);
+          c.strided();
         },
     .backward = [](Backward& b) { b.to(0) = as_strided(b.g(), b.attrs<EmbedAttrs>().region); },
 };
@@ -124,16 +135,18 @@ Tensor embed(const Tensor& x, const Region& region, const Shape& into) {
 
 const OpDef overwrite_op{
     .name = "overwrite",
-    .infer = [](Infer& c) { infer_same(c), check_region(c, c.attrs<Region>(), c.in(0).numel); },
+    .infer = [](Infer& c) { infer_same(c), check_region(c, c.attrs<Region>(), c.in(0).numel); },  // keeps the layout
     .backward =
         [](Backward& b) {
           const auto& r = b.attrs<Region>();
           if (b.needs(0))
-            b.to(0) = overwrite(b.g(), Tensor::zeros(Shape(std::span(r.size, r.rank)), b.g().dtype(), b.g().device()), r);
+            b.to(0) = overwrite(b.g(), zeros(Shape(std::span(r.size, r.rank)), b.g().options()), r);
           if (b.needs(1)) b.to(1) = as_strided(b.g(), r);
         },
 };
-Tensor overwrite(const Tensor& base, const Tensor& x, const Region& r) { return apply(overwrite_op, r, base, x); }
+Tensor overwrite(const Tensor& base, const Tensor& x, const Region& r) {
+  return apply(overwrite_op, r, laid_out_for(r, base), x);
+}
 
 // ---- narrow, split -------------------------------------------------------------------------------------------
 
@@ -155,7 +168,7 @@ static const OpDef narrow_op{
           View x;
           set_shape(x, b.input_shape(0));
           set_contiguous(x);
-          Region region = region_of(x, 0);
+          Region region = region_of(x, x);
           region.size[r.dim] = r.length;
           region.offset = r.start * region.stride[r.dim];
           b.to(0) = embed(b.g(), region, Shape(x));
@@ -189,7 +202,7 @@ static const OpDef split_op{
 Tensors Tensor::split(int64_t size, int dim) const {
   const int d = wrap_dim("split", dim, view());
   GRAFT_CHECK(size > 0, "split: size ", size, " is not positive");
-  Tensors out(size_t(std::max<int64_t>(1, (this->dim(d) + size - 1) / size)));
+  Tensors out(size_t(std::max<int64_t>(1, (this->size(d) + size - 1) / size)));
   TensorImpl* in[] = {impl()};
   apply_into(Call{split_op, in, Range{d, 0, size}}, out);
   return out;

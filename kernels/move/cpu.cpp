@@ -12,23 +12,25 @@ namespace {
 template <class To, class From> void convert_row(const Operand* o, int64_t n, const void* /*attrs*/) {
   auto* y = reinterpret_cast<To*>(o[0].data);
   auto* x = reinterpret_cast<const From*>(o[1].data);
-  for (int64_t i = 0; i < n; ++i) y[i * o[0].step] = static_cast<To>(x[i * o[1].step]);
+  for (int64_t i = 0; i < n; ++i) y[i * o[0].step] = convert<To>(x[i * o[1].step]);
 }
 
-template <class To> Row convert_from(DType from) {
-  constexpr std::array<Row, kDTypes> rows{convert_row<To, float>, convert_row<To, double>, convert_row<To, int64_t>,
-                                          convert_row<To, bool>};
-  return rows[size_t(from)];
+template <class... T> Row convert_row_of(DType to, DType from, TypeList<T...>) {
+  Row row = nullptr;
+  with_type(to, AllTypes{}, [&](auto tag) {
+    using To = typename decltype(tag)::type;
+    constexpr std::array<Row, kDTypes> rows{convert_row<To, T>...};
+    row = rows[size_t(from)];
+  });
+  return row;
 }
 void copy_into(const View& to, const View& from) {
   const View* in[] = {&from};
   const View* out[] = {&to};
   const Launch l{in, out};
-  if (to.dtype == from.dtype && all_contiguous(l))
+  if (to.dtype == from.dtype && one_row_covers(l))
     return void(to.numel && std::memcpy(to.data, from.data, size_t(to.numel * size_of(to.dtype))));
-  constexpr std::array<Row (*)(DType), kDTypes> rows{convert_from<float>, convert_from<double>, convert_from<int64_t>,
-                                                     convert_from<bool>};
-  for_each_row(l, rows[size_t(to.dtype)](from.dtype));
+  for_each_row(l, convert_row_of(to.dtype, from.dtype, AllTypes{}));
 }
 
 Decline copy_last_input(const Launch& l) {  // clone(x), to(x), copy(dst, src)
@@ -37,7 +39,7 @@ Decline copy_last_input(const Launch& l) {  // clone(x), to(x), copy(dst, src)
 }
 
 template <class T> Decline fill(const Launch& l) {
-  const T value = static_cast<T>(l.attrs_as<FillAttrs>().value);
+  const T value = l.attrs_as<FillAttrs>().value.to<T>();
   T* y = l.out[0]->as<T>();
   for (int64_t i = 0; i < l.out[0]->numel; ++i) y[i] = value;
   return kRan;
@@ -64,10 +66,12 @@ View region_view(const View& x, const View& into, const Region& r) {
   return v;
 }
 
+template <class T> void add_to(T& sum, T x) { sum = T(compute_t<T>(sum) + compute_t<T>(x)); }
+
 // out = 0, then out[region] += x: elements that the region repeats are summed.
 template <class T> void add_row(const Operand* o, int64_t n, const void* /*attrs*/) {
   for (int64_t i = 0; i < n; ++i)
-    reinterpret_cast<T*>(o[0].data)[i * o[0].step] += reinterpret_cast<const T*>(o[1].data)[i * o[1].step];
+    add_to(reinterpret_cast<T*>(o[0].data)[i * o[0].step], reinterpret_cast<const T*>(o[1].data)[i * o[1].step]);
 }
 template <class T> Decline embed(const Launch& l) {
   const View& out = *l.out[0];
@@ -94,7 +98,7 @@ template <class T, bool to_x> void walk_index(const View& x, const View& index, 
       if (d != dim) ix += at[size_t(d)] * x.stride[d];
     }
     ix += index.as<int64_t>()[ii] * x.stride[dim];
-    if constexpr (to_x) x.as<T>()[ix] += y.as<T>()[iy];
+    if constexpr (to_x) add_to(x.as<T>()[ix], y.as<T>()[iy]);
     else y.as<T>()[iy] = x.as<T>()[ix];
     for (int d = index.rank - 1; d >= 0 && ++at[size_t(d)] == index.size[d]; --d) at[size_t(d)] = 0;
   }
@@ -121,12 +125,12 @@ template <class T> Decline scatter(const Launch& l) {
 
 template <class T> void add_typed() {
   constexpr DType t = dtype_of<T>::value;
-  for (const char* op : {"clone", "to", "copy"}) add_kernel(op, Device::cpu, t, "rows", copy_last_input);
+  for (const char* op : {"clone", "to", "to_device", "copy"}) add_kernel(op, Device::cpu, t, "rows", copy_last_input);
   add_kernel("full", Device::cpu, t, "reference", fill<T>);
   add_kernel("cat", Device::cpu, t, "rows", cat);
   add_kernel("overwrite", Device::cpu, t, "rows", overwrite);
 }
-template <class T> void add_floating() {
+template <class T> void add_numeric() {
   constexpr DType t = dtype_of<T>::value;
   add_kernel("embed", Device::cpu, t, "rows", embed<T>);
   add_kernel("gather", Device::cpu, t, "reference", gather<T>);
@@ -136,12 +140,10 @@ template <class T> void add_floating() {
 }  // namespace
 
 void register_move_cpu() {
-  add_typed<float>();
-  add_typed<double>();
-  add_typed<int64_t>();
-  add_typed<bool>();
-  add_floating<float>();
-  add_floating<double>();
+  for_each_type(AllTypes{}, [](auto tag) { add_typed<typename decltype(tag)::type>(); });
+  for_each_type(FloatTypes{}, [](auto tag) { add_numeric<typename decltype(tag)::type>(); });
+  for_each_type(IntTypes{}, [](auto tag) { add_numeric<typename decltype(tag)::type>(); });
+  for_each_type(ComplexTypes{}, [](auto tag) { add_numeric<typename decltype(tag)::type>(); });
 }
 
 }  // namespace graft

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <type_traits>
 #include "graft/kernels/table.h"
 
@@ -10,7 +11,11 @@ namespace graft::inline v1 {
 namespace {
 
 template <class T> struct Accumulator { using type = double; };
-template <> struct Accumulator<int64_t> { using type = int64_t; };
+template <std::integral T> struct Accumulator<T> { using type = int64_t; };
+template <class T> struct Accumulator<std::complex<T>> { using type = std::complex<double>; };
+
+// A sum of integers is i64.
+template <class T> using Sum = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
 
 struct Dims {
   int n = 0;
@@ -39,13 +44,14 @@ int64_t offset_of(const Dims& d, int64_t i) {
 template <class T> Decline sum_all(const Launch& l) {  // four chains: an addition takes four cycles
   const View& x = *l.in[0];
   if (!x.contiguous || l.out[0]->numel != 1) return "not everything is summed, or the input is strided";
-  std::array<typename Accumulator<T>::type, 4> part{};
+  using A = typename Accumulator<T>::type;
+  std::array<A, 4> part{};
   const T* p = x.as<T>();
   int64_t i = 0;
   for (; i + 4 <= x.numel; i += 4)
-    for (size_t k = 0; k < 4; ++k) part[k] += p[i + int64_t(k)];
-  for (; i < x.numel; ++i) part[0] += p[i];
-  *l.out[0]->as<T>() = static_cast<T>((part[0] + part[1]) + (part[2] + part[3]));
+    for (size_t k = 0; k < 4; ++k) part[k] += convert<A>(p[i + int64_t(k)]);
+  for (; i < x.numel; ++i) part[0] += convert<A>(p[i]);
+  *l.out[0]->as<Sum<T>>() = convert<Sum<T>>((part[0] + part[1]) + (part[2] + part[3]));
   return kRan;
 }
 
@@ -56,18 +62,19 @@ template <class T> Decline sum_dims(const Launch& l) {
   const Dims outer = pick(x, uint8_t(~mask));
   for (int64_t o = 0; o < outer.count; ++o) {
     const T* p = x.as<T>() + offset_of(outer, o);
-    typename Accumulator<T>::type total = 0;
+    using A = typename Accumulator<T>::type;
+    A total = 0;
     if (inner.n == 1)
-      for (int64_t i = 0; i < inner.count; ++i) total += p[i * inner.stride[0]];
+      for (int64_t i = 0; i < inner.count; ++i) total += convert<A>(p[i * inner.stride[0]]);
     else
-      for (int64_t i = 0; i < inner.count; ++i) total += p[offset_of(inner, i)];
-    l.out[0]->as<T>()[o] = static_cast<T>(total);
+      for (int64_t i = 0; i < inner.count; ++i) total += convert<A>(p[offset_of(inner, i)]);
+    l.out[0]->as<Sum<T>>()[o] = convert<Sum<T>>(total);
   }
   return kRan;
 }
 
 template <class T> bool is_nan(T v) {
-  if constexpr (std::is_floating_point_v<T>) return std::isnan(v);
+  if constexpr (is_floating_v<T>) return std::isnan(float(v));
   else return false;
 }
 
@@ -90,19 +97,19 @@ template <class T> Decline max_dim(const Launch& l) {  // the first of equals; N
   return kRan;
 }
 
-template <class T> void add_typed() {
-  constexpr DType t = dtype_of<T>::value;
-  add_kernel("sum", Device::cpu, t, "all", sum_all<T>);
-  add_kernel("sum", Device::cpu, t, "dims", sum_dims<T>);
-  add_kernel("max", Device::cpu, t, "reference", max_dim<T>);
+template <class T> void add_sum() {
+  add_kernel("sum", Device::cpu, dtype_v<T>, "all", sum_all<T>);
+  add_kernel("sum", Device::cpu, dtype_v<T>, "dims", sum_dims<T>);
 }
 
 }  // namespace
 
 void register_reduce_cpu() {
-  add_typed<float>();
-  add_typed<double>();
-  add_typed<int64_t>();
+  for_each_type(AllTypes{}, [](auto tag) {
+    using T = typename decltype(tag)::type;
+    add_sum<T>();
+    if constexpr (!is_complex_v<T>) add_kernel("max", Device::cpu, dtype_v<T>, "reference", max_dim<T>);
+  });
 }
 
 }  // namespace graft

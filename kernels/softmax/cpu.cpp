@@ -17,10 +17,11 @@ template <class T> Decline softmax(const Launch& l) {
     const int64_t at = r / step * step * n + r % step;
     const T* p = x.as<T>() + at;
     T* q = y.as<T>() + at;
-    T top = p[0], total = 0;
-    for (int64_t i = 1; i < n; ++i) top = std::max(top, p[i * step]);
-    for (int64_t i = 0; i < n; ++i) total += q[i * step] = std::exp(p[i * step] - top);
-    for (int64_t i = 0; i < n; ++i) q[i * step] /= total;
+    using C = compute_t<T>;
+    C top = p[0], total = 0;
+    for (int64_t i = 1; i < n; ++i) top = std::max<C>(top, p[i * step]);
+    for (int64_t i = 0; i < n; ++i) total += std::exp(p[i * step] - top);
+    for (int64_t i = 0; i < n; ++i) q[i * step] = T(std::exp(p[i * step] - top) / total);
   }
   return kRan;
 }
@@ -28,8 +29,10 @@ template <class T> Decline softmax(const Launch& l) {
 }  // namespace
 
 void register_softmax_cpu() {
-  add_kernel("softmax", Device::cpu, DType::f32, "reference", softmax<float>);
-  add_kernel("softmax", Device::cpu, DType::f64, "reference", softmax<double>);
+  for_each_type(FloatTypes{}, [](auto tag) {
+    using T = typename decltype(tag)::type;
+    add_kernel("softmax", Device::cpu, dtype_v<T>, "reference", softmax<T>);
+  });
 }
 
 }  // namespace graft
