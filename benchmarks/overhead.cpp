@@ -9,15 +9,15 @@ using namespace graft;
 
 static void enter_graft(Contest& c) {
   const char* who = "graft";
-  const Tensor a = Tensor::full({16}, 1.01), b = Tensor::full({16}, 0.99), x = Tensor::full({1, 8}, 0.5);
-  const Tensor w = Tensor::full({8, 8}, 0.1), row = Tensor::full({4, 4}, 0.5), vec = Tensor::full({4}, 2);
+  const Tensor a = full({16}, 1.01), b = full({16}, 0.99), x = full({1, 8}, 0.5);
+  const Tensor w = full({8, 8}, 0.1), row = full({4, 4}, 0.5), vec = full({4}, 2.0);
   auto quiet = [&](const char* q, auto f) {
     enter(c, q, who, [f] {
       const NoGrad guard;
       f();
     });
   };
-  quiet("01 empty({16})", [] { const Tensor t = Tensor::empty({16}); });
+  quiet("01 empty({16})", [] { const Tensor t = empty({16}); });
   quiet("02 a+b n=16, no grad", [=] { const Tensor t = a + b; });
   quiet("03 a+b n=16, inference mode", [=] {
     const InferenceMode guard;
@@ -29,10 +29,10 @@ static void enter_graft(Contest& c) {
   quiet("07 view({4,4}), no grad", [=] { const Tensor t = a.reshape({4, 4}); });
   quiet("08 sum n=16, no grad", [=] { const Tensor t = sum(a); });
   quiet("09 matmul 1x8*8x8, no grad", [=] { const Tensor t = matmul(x, w); });
-  const Tensor lw = Tensor::full({8, 8}, 0.1).requires_grad_(), lb = Tensor::full({8}, 0.1).requires_grad_();
+  const Tensor lw = full({8, 8}, 0.1).requires_grad_(), lb = full({8}, 0.1).requires_grad_();
   quiet("10 Linear(8,8) forward, no grad", [=] { const Tensor t = linear(x, lw, lb); });
 
-  const Tensor g = Tensor::full({16}, 1.01).requires_grad_();
+  const Tensor g = full({16}, 1.01).requires_grad_();
   enter(c, "11 a+b n=16, grad", who, [=] { const Tensor t = g + b; });
   enter(c, "12 a*b n=16, grad", who, [=] { const Tensor t = g * b; });
   enter(c, "13 10-op chain forward, grad", who, [=] {
@@ -48,8 +48,8 @@ static void enter_graft(Contest& c) {
   enter(c, "15 Linear(8,8) forward, grad", who, [=] { const Tensor t = linear(x, lw, lb); });
   enter(c, "16 Linear(8,8) forward+backward", who, [=] { sum(linear(x, lw, lb)).backward(); });
 
-  const Tensors p{Tensor::full({8, 8}, 0.1).requires_grad_(), Tensor::full({8}, 0.1).requires_grad_(),
-                  Tensor::full({8, 8}, 0.1).requires_grad_(), Tensor::full({8}, 0.1).requires_grad_()};
+  const Tensors p{full({8, 8}, 0.1).requires_grad_(), full({8}, 0.1).requires_grad_(),
+                  full({8, 8}, 0.1).requires_grad_(), full({8}, 0.1).requires_grad_()};
   enter(c, "17 2-layer MLP(8) SGD step", who, [=] {
     for (Tensor t : p) t.set_grad({});
     sum(linear(relu(linear(x, p[0], p[1])), p[2], p[3])).backward();
