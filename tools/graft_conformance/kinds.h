@@ -1,0 +1,9 @@
+// One runner per kind of case. None of them throws.
+#pragma once
+#include "report.h"
+
+namespace conformance {
+
+Result run_op(const CaseFile&, const Json& c);
+
+}  // namespace conformance
