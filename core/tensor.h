@@ -18,6 +18,7 @@
 
 namespace graft::inline v1 {
 
+class Generator;
 class Tensor;
 struct Node;
 struct TensorImpl;
@@ -168,6 +169,15 @@ class Tensor {
   const Tensor& mul_(const Tensor&) const;
   const Tensor& relu_() const;
   const Tensor& copy_(const Tensor&) const;
+
+  // In place, random (core/random.h).
+  const Tensor& uniform_(double from = 0, double to = 1, Generator* = nullptr) const;
+  const Tensor& normal_(double mean = 0, double std = 1, Generator* = nullptr) const;
+  const Tensor& exponential_(double rate = 1, Generator* = nullptr) const;
+  const Tensor& bernoulli_(double p = 0.5, Generator* = nullptr) const;
+  const Tensor& random_(Generator* = nullptr) const;  // all integers >= 0 that the dtype holds exactly
+  const Tensor& random_(int64_t to, Generator* = nullptr) const;
+  const Tensor& random_(int64_t from, int64_t to, Generator* = nullptr) const;
 
   TensorImpl* impl() const { return impl_.get(); }
   const Ref<TensorImpl>& ref() const { return impl_; }

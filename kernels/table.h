@@ -38,5 +38,6 @@ void register_move_cpu();
 void register_reduce_cpu();
 void register_matmul_cpu();
 void register_softmax_cpu();
+void register_random_cpu();
 
 }  // namespace graft
