@@ -1,18 +1,28 @@
-# Installation: library, public headers, LICENSE, and the files by which CMake and pkg-config find them.
+# Installation: library, public headers, LICENSE, and the files by which CMake and pkg-config find them. The component
+# "graft_shared" is the shared library beside a static one: installed only when asked for by name.
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/graft)
-install(TARGETS graft EXPORT graft)
-install(EXPORT graft NAMESPACE graft:: FILE graft-targets.cmake DESTINATION ${package_dir})
-foreach(layer core nn optim surgery io)
-  if(EXISTS ${PROJECT_SOURCE_DIR}/${layer})
-    install(DIRECTORY ${layer} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/graft
-            FILES_MATCHING PATTERN "*.h" PATTERN "*.inc")
-  endif()
+function(graft_install_library target)
+  get_target_property(type ${target} TYPE)
+  string(REGEX REPLACE "_LIBRARY" "" type "${type}")
+  string(TOLOWER "${type}" type)
+  install(TARGETS ${target} EXPORT ${target} ${ARGN})
+  install(EXPORT ${target} NAMESPACE graft:: FILE graft-${type}.cmake DESTINATION ${package_dir} ${ARGN})
+endfunction()
+graft_install_library(graft COMPONENT graft)
+if(TARGET graft_shared AND NOT BUILD_SHARED_LIBS)
+  graft_install_library(graft_shared COMPONENT graft_shared EXCLUDE_FROM_ALL)
+endif()
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME graft_files)
+# Of the kernels only what ops, a user's own included, name: views, the table, attributes.
+file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} core/*.h nn/*.h optim/*.h surgery/*.h io/*.h)
+file(GLOB kernel_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} kernels/*.h kernels/*/attrs.h)
+set(graft_public_headers ${headers} ${kernel_headers})
+foreach(header ${graft_public_headers})
+  cmake_path(GET header PARENT_PATH folder)
+  install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/graft/${folder})
 endforeach()
-# Of the kernels only what a kernel of the user's own needs; the families are private.
-file(GLOB kernel_headers CONFIGURE_DEPENDS kernels/*.h)
-install(FILES ${kernel_headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/graft/kernels)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/graft-config-version.cmake COMPATIBILITY SameMinorVersion)

@@ -34,22 +34,39 @@ foreach(file ${kernels})
   set_property(SOURCE ${file} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:${GRAFT_KERNEL_FLAGS}>)
 endforeach()
 
-add_library(graft ${kernels} ${sources})
-add_library(graft::graft ALIAS graft)
-graft_options(graft)
-target_compile_features(graft PUBLIC cxx_std_20)
-set_target_properties(graft PROPERTIES POSITION_INDEPENDENT_CODE ON VERSION ${PROJECT_VERSION}
-                      SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-target_include_directories(graft PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
-                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_compile_options(graft PRIVATE -ftls-model=initial-exec -fno-semantic-interposition -fvisibility-inlines-hidden
-                       $<$<BOOL:${x86}>:-march=x86-64-v2>)
-if(BUILD_SHARED_LIBS)
-  target_link_options(graft PRIVATE LINKER:-Bsymbolic-functions)
-endif()
-# Only headers are used of these, only in .cpp files: a consumer needs neither.
-target_link_libraries(graft PRIVATE Threads::Threads $<BUILD_INTERFACE:Eigen3::Eigen>
-                      $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
+# Compiled once, for libgraft.a and libgraft.so alike.
+add_library(graft_objects OBJECT ${kernels} ${sources})
+graft_options(graft_objects)
+set_target_properties(graft_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
+target_include_directories(graft_objects PRIVATE ${PROJECT_BINARY_DIR}/include)
+target_compile_options(graft_objects PRIVATE -ftls-model=initial-exec -fno-semantic-interposition
+                       -fvisibility-inlines-hidden $<$<BOOL:${x86}>:-march=x86-64-v2>)
+target_link_libraries(graft_objects PRIVATE Eigen3::Eigen nlohmann_json::nlohmann_json)
 if(GRAFT_PCH)
-  target_precompile_headers(graft PRIVATE cmake/std.h)
+  target_precompile_headers(graft_objects PRIVATE cmake/std.h)
+endif()
+
+# Nothing of how the objects were compiled reaches a consumer: include directory and C++20 are all.
+function(graft_library target type)
+  add_library(${target} ${type} $<TARGET_OBJECTS:graft_objects>)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME graft OUTPUT_NAME graft LINKER_LANGUAGE CXX
+                        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
+                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(${target} PRIVATE Threads::Threads)
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL "SHARED_LIBRARY")
+    target_link_options(${target} PRIVATE LINKER:-Bsymbolic-functions)
+  endif()
+endfunction()
+
+graft_library(graft "")  # static, or shared with BUILD_SHARED_LIBS
+add_library(graft::graft ALIAS graft)
+# The shared library beside a static one, for benchmarks and the tests of its installation.
+if(BUILD_SHARED_LIBS)
+  add_library(graft_shared ALIAS graft)
+elseif(GRAFT_BUILD_TESTS OR GRAFT_BUILD_BENCHMARKS)
+  graft_library(graft_shared SHARED)
+  set_target_properties(graft_shared PROPERTIES EXCLUDE_FROM_ALL ON)
 endif()
