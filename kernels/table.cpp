@@ -53,6 +53,15 @@ void add_kernel(std::string_view op, Device::Type d, DType t, const char* name, 
   place->store(&added, std::memory_order_release);
 }
 
+std::vector<std::string> kernel_ops() {
+  intern("");  // registers
+  const std::lock_guard lock(table().mutex);
+  std::vector<std::string> names;
+  for (const OpEntry& e : table().entries)
+    if (available_kernels(e) != "none") names.push_back(e.name);
+  return names;
+}
+
 std::string available_kernels(const OpEntry& e) {
   std::string text;
   for (int d = 0; d < kDevices; ++d) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <string>
 #include <string_view>
+#include <vector>
 #include "graft/kernels/view.h"
 
 namespace graft::inline v1 {
@@ -31,6 +32,7 @@ const OpEntry& intern(std::string_view op);
 // Later registrations are tried after earlier ones. Safe while other threads launch.
 void add_kernel(std::string_view op, Device::Type, DType, const char* name, Kernel);
 std::string available_kernels(const OpEntry&);  // "cpu{f32,f64} cuda{f32}"
+std::vector<std::string> kernel_ops();          // the names that have a kernel
 
 // Called once, by the first look-up. Each lives at the end of its kernel file.
 void register_pointwise_cpu();
