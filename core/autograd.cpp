@@ -125,6 +125,8 @@ void record(const Call& call, std::span<Tensor> out) {
 
 static Region region_in_base(const TensorImpl& v) {
   const View& base = v.base->view;
+  GRAFT_CHECK(v.view.dtype == base.dtype, ErrorCode::autograd, "in-place: ", base, " and its view ", v.view,
+              " of another dtype cannot follow each other's changes; clone() one of them");
   GRAFT_CHECK(is_dense(base), ErrorCode::autograd, "in-place: the base ", base, " of the view ", v.view,
               " is a detached view with gaps in memory; clone() it before writing with gradients");
   return region_of(v.view, base);
@@ -145,9 +147,8 @@ void refresh_view(TensorImpl& v) {
 
 void check_writable(const Call& call, bool recording) {
   const TensorImpl& t = *call.in[0];
-  for (int i = 0; i < t.view.rank; ++i)
-    if (t.view.stride[i] == 0 && t.view.size[i] > 1)
-      fail(call.op.name, "_: elements of the expanded ", t.view, " share memory; clone() it first");
+  if (!t.view.contiguous && may_overlap(t.view)) [[unlikely]]
+    fail(call.op.name, "_: elements of the expanded ", t.view, " share memory; clone() it first");
   if (t.inference && !t_modes.inference)
     fail(call.op.name, "_: ", t.view, " was made in inference mode and cannot be written outside; clone() it");
   if (!recording) return;

@@ -57,10 +57,13 @@ class Error : public std::exception {
   ErrorCode code_;
 };
 
+// How a part of a message is written. A type that prints at length has an overload of its own.
+template <class T> void write_part(std::ostream& o, const T& part) { o << part; }
+
 template <class... A> std::string concat(const A&... parts) {
   std::ostringstream text;
   text.imbue(std::locale::classic());
-  (text << ... << parts);
+  (write_part(text, parts), ...);
   return std::move(text).str();
 }
 

@@ -59,9 +59,7 @@ class Infer {
 
  private:
   template <class... A> [[noreturn, gnu::cold, gnu::noinline]] void fail_with_inputs(const A&... parts) const {
-    std::ostringstream text;
-    (text << ... << parts);
-    fail(name(), ": ", text.str(), ": ", describe_inputs());
+    fail(name(), ": ", concat(parts...), ": ", describe_inputs());
   }
   std::string_view name() const;
   std::string describe_inputs() const;

@@ -34,6 +34,12 @@ inline Tensor operator-(const Tensor& a) { return neg(a); }
 inline Tensor operator*(const Tensor& a, double s) { return affine(a, s, 0); }
 inline Tensor operator+(const Tensor& a, double s) { return affine(a, 1, s); }
 
+// ---- views and movement --------------------------------------------------------------------------------------
+
+Tensor stack(const Tensors&, int dim = 0);
+Tensor view_as_real(const Tensor&);     // c64[..] as f32[..,2], the same memory
+Tensor view_as_complex(const Tensor&);
+
 // What a view is, seen from its contiguous base; and the ops that autograd needs for writing through views.
 Region region_of(const View&, const View& base);
 Tensor clone_as(const Tensor&, const Shape& strides);  // x itself if it lies so; else a copy with these (dense) strides

@@ -67,10 +67,12 @@ void set_contiguous(View& v) {
 void set_strided(View& v) {
   v.numel = 1;
   v.contiguous = true;
+  bool overflow = false;
   for (int i = v.rank - 1; i >= 0; --i) {
     if (v.size[i] != 1 && v.stride[i] != v.numel) v.contiguous = false;
-    v.numel *= v.size[i];
+    overflow |= __builtin_mul_overflow(v.numel, v.size[i], &v.numel);
   }
+  if (overflow) [[unlikely]] v.numel = int64_t(numel_of(Shape(v)));  // zero, or an error
   if (v.numel == 0) v.contiguous = true;
 }
 
@@ -188,6 +190,8 @@ Tensor from_blob(void* data, const Shape& shape, const Shape& strides, const Opt
     t->view.stride[i] = strides[i];
   }
   set_strided(t->view);
+  GRAFT_CHECK(!may_overlap(t->view), "from_blob: with shape ", shape, " and strides ", strides,
+              " elements share memory");
   int64_t last = 0;
   for (int i = 0; i < shape.rank(); ++i) last += std::max<int64_t>(shape[i] - 1, 0) * strides[i];
   auto source = std::make_unique<Foreign>(std::move(release));
@@ -225,6 +229,8 @@ const void* Tensor::typed(DType t) const {
 }
 void* Tensor::written(DType t) const {
   GRAFT_CHECK(t == dtype(), ErrorCode::dtype_mismatch, "mutable_data: ", *this, " written as ", name_of(t));
+  if (!view().contiguous && may_overlap(view())) [[unlikely]]
+    fail("mutable_data: elements of the expanded ", *this, " share memory; clone() it first");
   impl_->storage->version.fetch_add(1, std::memory_order_relaxed);
   impl_->storage->writer.store("mutable_data", std::memory_order_relaxed);
   return view().data;
@@ -292,6 +298,7 @@ std::ostream& operator<<(std::ostream& o, Device d) { return o << to_string(d); 
 std::ostream& operator<<(std::ostream& o, const View& v) {
   return o << name_of(v.dtype) << Shape(v) << '@' << v.device;
 }
-std::ostream& operator<<(std::ostream& o, const Tensor& t) { return t.defined() ? o << t.view() : o << "undefined"; }
+std::string summary(const Tensor& t) { return t.defined() ? concat(t.view()) : "undefined"; }
+void write_part(std::ostream& o, const Tensor& t) { o << summary(t); }
 
 }  // namespace graft

@@ -150,17 +150,49 @@ class Tensor {
   Tensor detach() const;
   bool is_inference() const { return impl_->inference; }
 
-  // Views of the same memory.
+  // Views of the same memory. Lists of dimensions and sizes are Shapes: x.permute({1, 0}). reshape and flatten copy
+  // where no strides would do; view and unflatten refuse.
+  Tensor view(const Shape&) const;  // one size may be -1
+  Tensor reshape(const Shape&) const;
   Tensor transpose(int a, int b) const;
-  Tensor expand(const Shape&) const;
+  Tensor swapaxes(int a, int b) const { return transpose(a, b); }
+  Tensor swapdims(int a, int b) const { return transpose(a, b); }
+  Tensor t() const;   // of at most 2 dimensions
+  Tensor T() const;   // all dimensions reversed
+  Tensor mT() const;  // the last two swapped
+  Tensor permute(const Shape& order) const;
+  Tensor movedim(const Shape& from, const Shape& to) const;
+  Tensor movedim(int from, int to) const { return movedim(Shape{from}, Shape{to}); }
+  Tensor expand(const Shape&) const;  // -1 keeps a size
+  Tensor expand_as(const Tensor& o) const { return expand(o.shape()); }
+  Tensor broadcast_to(const Shape& s) const { return expand(s); }
+  Tensor view_as(const Tensor& o) const { return view(o.shape()); }
+  Tensor reshape_as(const Tensor& o) const { return reshape(o.shape()); }
+  Tensor squeeze() const;
+  Tensor squeeze(int dim) const;
+  Tensor squeeze(const Shape& dims) const;
+  Tensor unsqueeze(int dim) const;
+  Tensor flatten(int start = 0, int end = -1) const;
+  Tensor unflatten(int dim, const Shape& sizes) const;
   Tensor narrow(int dim, int64_t start, int64_t length) const;
-  Tensor reshape(const Shape&) const;  // a view where the memory allows it; one size may be -1
+  Tensor slice(int dim, std::optional<int64_t> start = {}, std::optional<int64_t> end = {}, int64_t step = 1) const;
+  Tensor select(int dim, int64_t index) const;
+  Tensor diagonal(int64_t offset = 0, int dim1 = 0, int dim2 = 1) const;
+  Tensor unfold(int dim, int64_t size, int64_t step) const;  // windows, in a new last dimension
+  Tensor as_strided(const Shape& size, const Shape& stride, std::optional<int64_t> storage_offset = {}) const;
   Tensors split(int64_t size, int dim = 0) const;
+  Tensors split(const std::vector<int64_t>& sizes, int dim = 0) const;
+  Tensors chunk(int64_t chunks, int dim = 0) const;
+  Tensors tensor_split(int64_t sections, int dim = 0) const;
+  Tensors tensor_split(const std::vector<int64_t>& ends, int dim = 0) const;
+  Tensors unbind(int dim = 0) const;
 
-  Tensor clone() const;
-  Tensor contiguous() const;
+  Tensor clone(MemoryFormat = MemoryFormat::preserve) const;
+  Tensor contiguous(MemoryFormat = MemoryFormat::contiguous) const;
+  Tensor to(MemoryFormat) const;
   Tensor to(DType) const;
   Tensor to(Device) const;
+  Tensor to(Device::Type t) const { return to(Device(t)); }
   Tensor to(const Options&) const;
 
   // In place.
@@ -226,7 +258,9 @@ Tensor from_blob(void* data, const Shape&, const Shape& strides, const Options& 
 
 std::ostream& operator<<(std::ostream&, const Shape&);   // [2,3]
 std::ostream& operator<<(std::ostream&, const View&);    // f32[2,3]@cpu
-std::ostream& operator<<(std::ostream&, const Tensor&);  // the same
+std::ostream& operator<<(std::ostream&, const Tensor&);  // the values, as PyTorch prints them
+std::string summary(const Tensor&);                      // f32[2,3]@cpu, or "undefined"
+void write_part(std::ostream&, const Tensor&);           // so do errors name a tensor
 std::ostream& operator<<(std::ostream&, Device);
 
 }  // namespace graft

@@ -40,6 +40,7 @@ inline bool same_sizes(const View& a, const View& b) {
   return true;
 }
 
+bool may_overlap(const View&);  // false: no two elements share memory (true for a few odd strides where none do)
 bool is_dense(const View&);  // its elements fill one stretch of memory, each once, in some order of dimensions
 
 // One kernel call. Inputs may broadcast against outputs where the op says so; the kernel aligns them.

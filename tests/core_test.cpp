@@ -406,7 +406,7 @@ struct Recorder final : Observer {
   }
   void after(const Call& c, std::span<const Tensor> out, const Candidate* k) override {
     std::ostringstream line;
-    line << c.op.name << " -> " << out[0] << " by " << (k ? k->name : "view") << "; ";
+    line << c.op.name << " -> " << summary(out[0]) << " by " << (k ? k->name : "view") << "; ";
     text += line.str();
   }
 };

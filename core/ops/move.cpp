@@ -17,8 +17,25 @@ static const OpDef clone_op{
         },
     .backward = [](Backward& b) { b.to(0) = b.g(); },
 };
-Tensor Tensor::clone() const { return apply(clone_op, LayoutAttrs{}, *this); }
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : apply(clone_op, LayoutAttrs{.rank = 0}, *this); }
+static LayoutAttrs layout_of(MemoryFormat format, const Tensor& x) {
+  LayoutAttrs a;
+  if (format == MemoryFormat::contiguous) a.rank = 0;
+  if (format == MemoryFormat::contiguous || format == MemoryFormat::preserve) return a;
+  const int rank = format == MemoryFormat::channels_last ? 4 : 5;
+  GRAFT_CHECK(x.dim() == rank, ErrorCode::shape_mismatch, "contiguous: ", rank == 4 ? "channels_last" : "channels_last_3d",
+              " needs ", rank, " dimensions, not ", x);
+  a.rank = uint8_t(rank);
+  int64_t step = 1;
+  for (int i = 0; i < rank; ++i) {  // channels, then the spatial dimensions from the last, then the batch
+    const int d = i == 0 ? 1 : i == rank - 1 ? 0 : rank - i;
+    a.stride[d] = step;
+    step *= std::max<int64_t>(x.size(d), 1);
+  }
+  return a;
+}
+Tensor Tensor::clone(MemoryFormat format) const { return apply(clone_op, layout_of(format, *this), *this); }
+Tensor Tensor::contiguous(MemoryFormat format) const { return is_contiguous(format) ? *this : clone(format); }
+Tensor Tensor::to(MemoryFormat format) const { return contiguous(format); }
 Tensor clone_as(const Tensor& x, const Shape& strides) {
   if (x.strides() == strides) return x;
   LayoutAttrs a{.rank = uint8_t(strides.rank())};
@@ -78,9 +95,13 @@ static const OpDef cat_op{
     .infer =
         [](Infer& c) {
           const int dim = c.attrs<DimAttrs>().dim;
-          copy_sizes(c.out(), c.in(0));
-          for (int i = 1; i < c.inputs(); ++i) {
+          const auto is_nothing = [](const View& v) { return v.rank == 1 && v.size[0] == 0; };  // joins with any rank
+          int first = 0;
+          while (first + 1 < c.inputs() && is_nothing(c.in(first))) ++first;
+          copy_sizes(c.out(), c.in(first));
+          for (int i = first + 1; i < c.inputs(); ++i) {
             const View& v = c.in(i);
+            if (is_nothing(v)) continue;
             c.check(v.rank == c.out().rank, "ranks differ");
             for (int d = 0; d < v.rank; ++d)
               c.check(d == dim || v.size[d] == c.out().size[d], "sizes differ in dimension ", d);
@@ -92,8 +113,10 @@ static const OpDef cat_op{
           const int dim = b.attrs<DimAttrs>().dim;
           int64_t at = 0;
           for (int i = 0; i < b.inputs(); ++i) {
-            const int64_t n = b.input_shape(i)[dim];
-            if (b.needs(i)) b.to(i) = b.g().narrow(dim, at, n);
+            const Shape shape = b.input_shape(i);
+            const bool nothing = shape.rank() == 1 && shape[0] == 0;
+            const int64_t n = nothing ? 0 : shape[dim];
+            if (b.needs(i) && !nothing) b.to(i) = b.g().narrow(dim, at, n);
             at += n;
           }
         },
@@ -102,9 +125,27 @@ static const OpDef cat_op{
 };
 Tensor cat(const Tensors& parts, int dim) {
   GRAFT_CHECK(!parts.empty(), "cat: needs at least one tensor");
+  const Tensor* first = &parts[0];
+  for (const Tensor& t : parts) {
+    GRAFT_CHECK(t.defined(), "cat: a tensor is undefined");
+    if (first->dim() == 1 && first->numel() == 0) first = &t;
+    GRAFT_CHECK(t.dim() > 0, ErrorCode::shape_mismatch, "cat: a tensor without dimensions cannot be joined; use stack()");
+  }
   Tensor out;
-  apply_into(Call{cat_op, impls(parts), DimAttrs{wrap_dim("cat", dim, parts[0].view())}}, std::span(&out, 1));
+  apply_into(Call{cat_op, impls(parts), DimAttrs{wrap_dim("cat", dim, first->view())}}, std::span(&out, 1));
   return out;
+}
+
+Tensor stack(const Tensors& parts, int dim) {
+  GRAFT_CHECK(!parts.empty(), "stack: needs at least one tensor");
+  for (const Tensor& t : parts)
+    GRAFT_CHECK(t.shape() == parts[0].shape(), ErrorCode::shape_mismatch, "stack: shapes differ: ", parts[0], " and ", t);
+  const int rank = parts[0].dim() + 1;
+  GRAFT_CHECK(dim >= -rank && dim < rank, ErrorCode::index_out_of_range, "stack: dimension ", dim,
+              " is out of range for ", parts[0]);
+  Tensors wide;
+  for (const Tensor& t : parts) wide.push_back(t.unsqueeze(dim));
+  return cat(wide, dim);
 }
 
 }  // namespace graft

@@ -49,6 +49,7 @@ Decline cat(const Launch& l) {
   const int dim = l.attrs_as<DimAttrs>().dim;
   View part = *l.out[0];
   for (const View* in : l.in) {
+    if (in->numel == 0) continue;
     part.size[dim] = in->size[dim];
     part.numel = in->numel;
     part.contiguous = false;
