@@ -16,8 +16,16 @@ Tensor erf(const Tensor&);
 Tensor relu(const Tensor&);
 Tensor gelu(const Tensor&);
 Tensor affine(const Tensor&, double scale, double shift);  // x * scale + shift
-Tensor matmul(const Tensor& a, const Tensor& b);           // [m,k] x [k,n]
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);  // [n,in] x [out,in]^T + [out]
+// Matrix products.
+Tensor matmul(const Tensor& a, const Tensor& b);  // [..., m, k] x [..., k, n]; vectors where a rank is 1
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});  // [..., in] x [out, in]^T + [out]
+Tensor mm(const Tensor&, const Tensor&);
+Tensor bmm(const Tensor&, const Tensor&);
+Tensor mv(const Tensor&, const Tensor&);
+Tensor dot(const Tensor&, const Tensor&);
+Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta = 1, Scalar alpha = 1);
+Tensor addmv(const Tensor& input, const Tensor& a, const Tensor& v, Scalar beta = 1, Scalar alpha = 1);
+Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta = 1, Scalar alpha = 1);
 Tensor sum(const Tensor&);
 Tensor sum(const Tensor&, std::initializer_list<int> dims, bool keepdim = false);
 Tensor softmax(const Tensor&, int dim);
