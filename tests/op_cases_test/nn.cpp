@@ -13,9 +13,45 @@ static Tensor naive_matmul(const Tensors& t) {
   return y;
 }
 
+// A batch of products: the batch dimensions [2, 3] are expanded before.
+static Tensor naive_batches(const Tensors& t) {
+  const int64_t m = t[0].size(-2), k = t[0].size(-1), n = t[1].size(-1);
+  const Tensor a = t[0].expand({2, 3, m, k}).reshape({6, m, k}), b = t[1].expand({2, 3, k, n}).reshape({6, k, n});
+  Tensors products;
+  for (int64_t i = 0; i < 6; ++i)
+    products.push_back(naive_matmul({a.narrow(0, i, 1).reshape({m, k}), b.narrow(0, i, 1).reshape({k, n})}));
+  return cat(products, 0).reshape({2, 3, m, n});
+}
+static Tensor naive_linear(const Tensors& t) { return naive_matmul({t[0], t[1].transpose(0, 1)}); }
+
 OpCases nn_cases() {
   const Tensor a = ramp({3, 4});
   return {
+      {.op = "matmul", .name = "batches that broadcast", .in = {ramp({2, 1, 2, 3}), ramp({3, 3, 17}, 0.3, 0.1)},
+       .fn = [](const Tensors& t) { return matmul(t[0], t[1]); }, .expected = naive_batches, .pointwise = false, .tolerance = 8},
+      {.op = "matmul", .name = "a batch and one matrix", .in = {ramp({2, 3, 2, 3}), ramp({3, 2})},
+       .fn = [](const Tensors& t) { return matmul(t[0], t[1]); }, .expected = naive_batches, .pointwise = false, .tolerance = 4},
+      {.op = "matmul", .name = "two vectors", .in = {ramp({9}), ramp({9}, 0.2)},
+       .fn = [](const Tensors& t) { return dot(t[0], t[1]); },
+       .expected = [](const Tensors& t) { return naive_matmul({t[0].reshape({1, 9}), t[1].reshape({9, 1})}).reshape({}); },
+       .pointwise = false, .tolerance = 8},
+      {.op = "matmul", .name = "mv", .in = {a, ramp({4}, 0.2)}, .fn = [](const Tensors& t) { return mv(t[0], t[1]); },
+       .expected = [](const Tensors& t) { return naive_matmul({t[0], t[1].reshape({4, 1})}).reshape({3}); },
+       .pointwise = false, .tolerance = 4},
+      {.op = "matmul", .name = "a vector and a batch", .in = {ramp({3}, 0.2), ramp({2, 3, 3, 2})},
+       .fn = [](const Tensors& t) { return matmul(t[0], t[1]); },
+       .expected = [](const Tensors& t) { return naive_batches({t[0].reshape({1, 3}), t[1]}).reshape({2, 3, 2}); },
+       .pointwise = false, .tolerance = 8},
+      {.op = "matmul", .name = "addmm", .in = {ramp({2}), a, ramp({4, 2})},
+       .fn = [](const Tensors& t) { return addmm(t[0], t[1], t[2], 0.5, -2.0); },
+       .expected = [](const Tensors& t) { return t[0] * 0.5 + naive_matmul({t[1], t[2]}) * -2.0; },
+       .pointwise = false, .tolerance = 16},
+      {.op = "linear", .name = "no bias", .in = {a, ramp({5, 4})}, .fn = [](const Tensors& t) { return linear(t[0], t[1]); },
+       .expected = naive_linear, .pointwise = false, .tolerance = 4},
+      {.op = "linear", .name = "leading dimensions", .in = {ramp({2, 3, 11}), ramp({2, 11})},
+       .fn = [](const Tensors& t) { return linear(t[0], t[1]); },
+       .expected = [](const Tensors& t) { return naive_linear({t[0].reshape({6, 11}), t[1]}).reshape({2, 3, 2}); },
+       .pointwise = false, .tolerance = 16},
       {.op = "matmul", .in = {a, ramp({4, 2})}, .fn = [](const Tensors& t) { return matmul(t[0], t[1]); },
        .expected = naive_matmul, .pointwise = false, .tolerance = 4},
       {.op = "linear", .in = {a, ramp({2, 4}), ramp({2}, 0.3)}, .fn = [](const Tensors& t) { return linear(t[0], t[1], t[2]); },
