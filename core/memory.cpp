@@ -9,6 +9,7 @@
 #include <new>
 #include <utility>
 #include <vector>
+#include "graft/kernels/scratch.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(GRAFT_ASAN)
 #include <sanitizer/asan_interface.h>
@@ -216,3 +217,10 @@ Source* set_source(Source* s) { return std::exchange(t_cache.source, s); }
 Source* source() { return t_cache.source; }
 
 }  // namespace graft::memory
+
+namespace graft::inline v1 {
+
+void* allocate_scratch(size_t bytes) { return memory::allocate(bytes); }
+void release_scratch(void* block, size_t bytes) noexcept { memory::release(block, bytes); }
+
+}  // namespace graft

@@ -30,6 +30,8 @@ void register_all() {
   register_reduce_cpu();
   register_matmul_cpu();
   register_softmax_cpu();
+  register_conv_cpu();
+  register_pool_cpu();
   register_random_cpu();
 }
 

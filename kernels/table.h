@@ -40,6 +40,8 @@ void register_move_cpu();
 void register_reduce_cpu();
 void register_matmul_cpu();
 void register_softmax_cpu();
+void register_conv_cpu();
+void register_pool_cpu();
 void register_random_cpu();
 
 }  // namespace graft
