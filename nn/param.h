@@ -1,0 +1,82 @@
+// Param and Buffer: the members through which a module reads and changes its own tensors.
+#pragma once
+#include "graft/core/ops.h"
+#include "graft/nn/module.h"
+
+namespace graft::inline v1::nn {
+
+// Reading is as of a tensor: linear(x, weight, bias), weight->shape(). Assigning a parameter() puts it into the entry,
+// assigning another Param ties the two. In an editable module (surgery::to_mutable_module) any tensor may be assigned,
+// and *= += -= /= edit() are recorded; elsewhere they need NoGrad, as in PyTorch.
+class Param {
+ public:
+  Param(Module* owner, std::string name, const Parameter& p) : entry_(&owner->declare_parameter(std::move(name), p)) {}
+  Param(Module* owner, std::string name, const Tensor& init)  // becomes a parameter() unless it is one
+      : Param(owner, std::move(name), as_parameter(init)) {}
+  Param(Module* owner, std::string name, std::nullptr_t) : Param(owner, std::move(name), Parameter()) {}
+  Param(const Param& o) : entry_(Cloning::where(*o.entry_)) {}  // inside clone() only
+  Param(Param&& o) noexcept : entry_(o.entry_) {}
+  ~Param() = default;
+
+  operator const Tensor&() const { return entry_->value(); }  // NOLINT(google-explicit-constructor)
+  const Tensor& value() const { return entry_->value(); }
+  const Tensor& operator*() const { return entry_->value(); }
+  const Tensor* operator->() const { return &entry_->value(); }
+  const Tensor& leaf() const { return entry_->leaf; }  // what parameters() yields
+  explicit operator bool() const { return entry_->value().defined(); }
+
+  Param& operator=(const Param& o) { return entry_->share(*o.entry_), *this; }  // NOLINT: same entry is harmless
+  Param& operator=(const Parameter& p) { return entry_->assign(p), *this; }
+  Param& operator=(const Tensor& t) { return entry_->assign(t), *this; }
+  Param& operator=(std::nullptr_t) { return entry_->assign(Parameter()), *this; }
+  Param& assign(const Parameter& p, Check check) { return entry_->assign(p, check), *this; }
+  Param& assign(const Tensor& t, Check check) { return entry_->assign(t, check), *this; }
+
+  template <class V> Param& operator*=(const V& v) { return apply("mul", [&](const Tensor& w) { return w * v; }); }
+  template <class V> Param& operator+=(const V& v) { return apply("add", [&](const Tensor& w) { return w + v; }); }
+  template <class V> Param& operator-=(const V& v) { return apply("sub", [&](const Tensor& w) { return w - v; }); }
+  template <class V> Param& operator/=(const V& v) { return apply("div", [&](const Tensor& w) { return w / v; }); }
+  // Any in-place change, on a copy that becomes the value: weight.edit([](Tensor& w) { w.narrow(0, 0, 1).mul_(v); }).
+  template <class F> Param& edit(F&& f) {
+    return apply("edit", [&](const Tensor& w) {
+      Tensor copy = w.clone();
+      f(copy);
+      return copy;
+    });
+  }
+  Param& materialize() { return entry_->materialize(), *this; }
+  ParamEntry& entry() const { return *entry_; }
+
+ private:
+  static Parameter as_parameter(const Tensor& t) {
+    return !t.defined() || (t.is_leaf() && t.requires_grad()) ? Parameter(t) : parameter(t, is_differentiable(t.dtype()));
+  }
+  Param& apply(const char* op, const std::function<Tensor(const Tensor&)>& f) { return entry_->edit(op, f), *this; }
+  ParamEntry* entry_;
+};
+
+// A tensor that is part of the state but not learned. Assigning replaces it.
+class Buffer {
+ public:
+  Buffer(Module* owner, std::string name, Tensor init, bool persistent = true)
+      : entry_(&owner->declare_buffer(std::move(name), std::move(init), persistent)) {}
+  Buffer(const Buffer& o) : entry_(Cloning::where(*o.entry_)) {}  // inside clone() only
+  Buffer(Buffer&& o) noexcept : entry_(o.entry_) {}
+  ~Buffer() = default;
+
+  operator const Tensor&() const { return entry_->value; }  // NOLINT(google-explicit-constructor)
+  const Tensor& value() const { return entry_->value; }
+  const Tensor& operator*() const { return entry_->value; }
+  const Tensor* operator->() const { return &entry_->value; }
+  explicit operator bool() const { return entry_->value.defined(); }
+
+  Buffer& operator=(const Buffer& o) { return *this = o.value(); }  // NOLINT: shares the tensor
+  Buffer& operator=(const Tensor& t) { return entry_->put(t), *this; }
+  Buffer& operator=(std::nullptr_t) { return *this = Tensor(); }
+  BufferEntry& entry() const { return *entry_; }
+
+ private:
+  BufferEntry* entry_;
+};
+
+}  // namespace graft::nn
