@@ -114,16 +114,8 @@ static Tensors promoted(const Call& call) {
 }
 
 // The dtype that selects a kernel is that of input 0; of output 0 for an op without inputs.
-static const Candidate* dispatch(const Call& call, std::span<View* const> out) {
-  constexpr size_t kInline = 8;
-  std::array<const View*, kInline> few;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled below
-  std::vector<const View*> many;
-  if (call.in.size() > kInline) many.resize(call.in.size());
-  const View** in = many.empty() ? few.data() : many.data();
-  for (size_t i = 0; i < call.in.size(); ++i) in[i] = &call.in[i]->view;
-
-  const Launch launch{{in, call.in.size()}, {const_cast<const View* const*>(out.data()), out.size()}, call.attrs.data};
-  const View& key = call.in.empty() ? *out[0] : *in[0];
+static const Candidate* launch(const Call& call, const Launch& launch) {
+  const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
   const OpEntry* entry = call.op.entry.load(std::memory_order_acquire);
   if (!entry) [[unlikely]] entry = intern_op(call.op);
   for (const Candidate* c = entry->first(key.device.type, key.dtype); c; c = c->next.load(std::memory_order_acquire)) {
@@ -132,6 +124,17 @@ static const Candidate* dispatch(const Call& call, std::span<View* const> out) {
     if (t_modes.observer) t_modes.observer->declined(call, *c, reason);
   }
   fail_no_kernel(call, *entry, launch);
+}
+
+static const Candidate* dispatch(const Call& call, std::span<View* const> out) {
+  constexpr size_t kInline = 8;
+  std::array<const View*, kInline> few;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled below
+  std::vector<const View*> many;
+  if (call.in.size() > kInline) many.resize(call.in.size());
+  const View** in = many.empty() ? few.data() : many.data();
+  for (size_t i = 0; i < call.in.size(); ++i) in[i] = &call.in[i]->view;
+
+  return launch(call, {{in, call.in.size()}, {const_cast<const View* const*>(out.data()), out.size()}, call.attrs.data});
 }
 
 // ---- apply ---------------------------------------------------------------------------------------------------
@@ -247,6 +250,11 @@ static void compute_aside(const Call& call) {
   dst.storage->writer.store(call.op.name.data(), std::memory_order_relaxed);
 }
 
+static void mark_written(Storage& storage, const OpDef& op) {
+  storage.version.store(storage.version.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  storage.writer.store(op.name.data(), std::memory_order_relaxed);
+}
+
 void apply_inplace(const Call& call) {
   check_inputs(call);
   TensorImpl& dst = *call.in[0];
@@ -269,14 +277,30 @@ void apply_inplace(const Call& call) {
   const Candidate* ran = nullptr;
   views[0] = &dst.view;
   if (dst.view.device.type != Device::meta && !t_modes.dry_run) ran = dispatch(call, views);
-  Storage& storage = *dst.storage;
-  storage.version.store(storage.version.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  storage.writer.store(call.op.name.data(), std::memory_order_relaxed);
+  if (!t_modes.dry_run) mark_written(*dst.storage, call.op);
   if (recording) commit_inplace(dst, std::move(history));
   if (t_modes.observer) [[unlikely]] {
     const Tensor out(Ref<TensorImpl>::share(&dst));
     t_modes.observer->after(call, std::span(&out, 1), ran);
   }
+}
+
+Update::Update(const OpDef& op, std::vector<TensorImpl*> in, std::vector<TensorImpl*> inout)
+    : op_(op), in_(std::move(in)), inout_(std::move(inout)) {
+  check_inputs({op_, in_, {}});
+  for (TensorImpl* t : in_) in_views_.push_back(&t->view);
+  for (TensorImpl* t : inout_) inout_views_.push_back(&t->view);
+}
+
+void Update::run(const Attrs& attrs) const {
+  if (in_.empty()) return;
+  const Call call{op_, in_, attrs};
+  if (t_modes.observer) [[unlikely]] t_modes.observer->before(call);
+  const Candidate* ran = nullptr;
+  if (in_[0]->view.device.type != Device::meta && !t_modes.dry_run) ran = launch(call, {in_views_, inout_views_, attrs.data});
+  if (!t_modes.dry_run)
+    for (TensorImpl* t : inout_) mark_written(*t->storage, op_);
+  if (t_modes.observer) [[unlikely]] t_modes.observer->after(call, {}, ran);
 }
 
 std::vector<TensorImpl*> impls(const Tensors& list) {

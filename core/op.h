@@ -92,6 +92,18 @@ struct OpDef {
 void apply_into(const Call&, std::span<Tensor> out);
 // Writes the result over in[0], which must have the result's shape.
 void apply_inplace(const Call&);
+// One kernel that updates `inout` from the call's inputs, over many tensors and without history: optimizer steps.
+// Everything is allocated by the constructor; run() fails only where no kernel takes the launch, before it writes.
+class Update {
+ public:
+  Update(const OpDef&, std::vector<TensorImpl*> in, std::vector<TensorImpl*> inout);
+  void run(const Attrs&) const;
+
+ private:
+  const OpDef& op_;
+  std::vector<TensorImpl*> in_, inout_;
+  std::vector<const View*> in_views_, inout_views_;
+};
 
 template <class... T> Tensor apply(const OpDef& op, const Attrs& attrs, const T&... in) {
   const std::array<TensorImpl*, sizeof...(in)> ptrs{in.impl()...};

@@ -76,6 +76,7 @@ struct TensorImpl : Counted {
   bool requires_grad = false;              // a leaf's wish; of others see needs_grad()
   bool inference = false;                  // made in inference mode: can never be saved for a gradient
   bool untracked_view = false;             // a view made without grad mode: constant, must not be written with history
+  bool stale = false;                      // a parameter that surgery took out of its model; see optim/optimizer.h
 
   TensorImpl();
   TensorImpl(const TensorImpl&) = delete;

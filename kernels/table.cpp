@@ -33,6 +33,7 @@ void register_all() {
   register_conv_cpu();
   register_pool_cpu();
   register_random_cpu();
+  register_optimizer_cpu();
 }
 
 }  // namespace

@@ -43,5 +43,6 @@ void register_softmax_cpu();
 void register_conv_cpu();
 void register_pool_cpu();
 void register_random_cpu();
+void register_optimizer_cpu();
 
 }  // namespace graft

@@ -1,0 +1,42 @@
+#include "graft/optim/adam.h"
+
+#include <cmath>
+#include <memory>
+#include "graft/core/ops.h"
+#include "graft/kernels/optimizer/attrs.h"
+
+namespace graft::inline v1::optim {
+
+void AdamOptions::check(std::string_view name) const {
+  GRAFT_CHECK(std::isfinite(lr) && lr >= 0, name, ": lr is ", lr, "; it must be finite and not negative");
+  GRAFT_CHECK(beta1 >= 0 && beta1 < 1, name, ": beta1 is ", beta1, "; it must be in [0, 1)");
+  GRAFT_CHECK(beta2 >= 0 && beta2 < 1, name, ": beta2 is ", beta2, "; it must be in [0, 1)");
+  GRAFT_CHECK(eps >= 0, name, ": eps is ", eps, "; it must not be negative");
+  GRAFT_CHECK(weight_decay >= 0, name, ": weight_decay is ", weight_decay, "; it must not be negative");
+}
+
+State AdamBase::prepare(size_t group, const Slot& s) const {
+  State next = s.state;
+  for (size_t b = 0; b < (options(group).amsgrad ? 3U : 2U); ++b)
+    if (!next.buffers[b].defined()) next.buffers[b] = zeros(s.param.shape(), s.param.options());
+  return next;
+}
+
+static const OpDef adam_op{.name = "adam", .infer = nullptr};
+
+std::function<void()> AdamBase::update(const Batch& b) const {
+  const AdamOptions& o = options(b.group);
+  std::vector<TensorImpl*> inout;
+  const auto step = std::make_shared<int64_t[]>(b.slots.size());
+  for (size_t k = 0; k < b.slots.size(); ++k) {
+    inout.push_back(b.slots[k]->param.impl());
+    for (size_t i = 0; i < (o.amsgrad ? 3U : 2U); ++i) inout.push_back(b.states[k].buffers[i].impl());
+    step[ptrdiff_t(k)] = b.states[k].step;
+  }
+  return [o, step, decoupled = decoupled_, launch = Update(adam_op, impls(b.grads), std::move(inout))] {
+    launch.run(AdamAttrs{.lr = o.lr, .beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay,
+                         .decoupled = decoupled, .amsgrad = o.amsgrad, .maximize = o.maximize, .step = step.get()});
+  };
+}
+
+}  // namespace graft

@@ -1,0 +1,42 @@
+#include "graft/optim/sgd.h"
+
+#include <cmath>
+#include <memory>
+#include "graft/core/ops.h"
+#include "graft/kernels/optimizer/attrs.h"
+
+namespace graft::inline v1::optim {
+
+void SGDOptions::check(std::string_view name) const {
+  GRAFT_CHECK(std::isfinite(lr) && lr >= 0, name, ": lr is ", lr, "; it must be finite and not negative");
+  GRAFT_CHECK(momentum >= 0, name, ": momentum is ", momentum, "; it must not be negative");
+  GRAFT_CHECK(weight_decay >= 0, name, ": weight_decay is ", weight_decay, "; it must not be negative");
+  GRAFT_CHECK(std::isfinite(dampening), name, ": dampening is ", dampening, "; it must be finite");
+  GRAFT_CHECK(!nesterov || (momentum > 0 && dampening == 0), name, ": nesterov needs a momentum and no dampening");
+}
+
+State SGD::prepare(size_t group, const Slot& s) const {
+  State next = s.state;
+  if (options(group).momentum == 0 || next.buffers[0].defined()) return next;
+  next.buffers[0] = zeros(s.param.shape(), s.param.options());
+  next.fresh = true;
+  return next;
+}
+
+static const OpDef sgd_op{.name = "sgd", .infer = nullptr};
+
+std::function<void()> SGD::update(const Batch& b) const {
+  std::vector<TensorImpl*> inout;
+  const auto first = std::make_shared<bool[]>(b.slots.size());
+  for (size_t k = 0; k < b.slots.size(); ++k) {
+    inout.push_back(b.slots[k]->param.impl());
+    if (options(b.group).momentum != 0) inout.push_back(b.states[k].buffers[0].impl());
+    first[ptrdiff_t(k)] = b.states[k].fresh;
+  }
+  return [o = options(b.group), first, launch = Update(sgd_op, impls(b.grads), std::move(inout))] {
+    launch.run(SgdAttrs{.lr = o.lr, .momentum = o.momentum, .dampening = o.dampening, .weight_decay = o.weight_decay,
+                        .nesterov = o.nesterov, .maximize = o.maximize, .first = first.get()});
+  };
+}
+
+}  // namespace graft
