@@ -45,7 +45,7 @@ std::vector<Sorted> sort_for_file(const NamedTensors& tensors, std::string_view 
   for (const auto& [name, t] : tensors) {
     if (name == "__metadata__") fail(ErrorCode::key_error, file, ": the name __metadata__ belongs to the format");
     if (!t.defined()) fail(file, ": tensor ", name, " is undefined");
-    if (t.device() == Device::meta) fail(ErrorCode::unsupported, file, ": tensor ", name, " has no values: ", t);
+    if (t.device() == Device::meta) fail(ErrorCode::unsupported, file, ": tensor ", name, " has no values: ", t.view());
     if (safetensors_dtype(t.dtype()).empty())
       fail(ErrorCode::unsupported, file, ": tensor ", name, ": the format has no ", name_of(t.dtype()));
     out.push_back({&name, t});

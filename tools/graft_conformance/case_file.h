@@ -16,6 +16,7 @@ class CaseFile {
   explicit CaseFile(const std::string& path);
   const Json& cases() const { return json_.at("cases"); }
   graft::Tensor tensor(const std::string& key) const;  // a new one per call
+  bool has_tensor(const std::string& key) const { return tensors_ && tensors_->contains(key); }
 
  private:
   Json json_;

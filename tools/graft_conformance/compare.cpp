@@ -51,7 +51,7 @@ void compare(const Tensor& got, const Tensor& want, Tolerance t, const std::stri
   if (bad == 0) return;
   std::ostringstream text;
   text.precision(9);
-  text << what << ' ' << want << ": " << bad << " of " << want.numel() << " elements differ, most at [" << worst
+  text << what << ' ' << want.view() << ": " << bad << " of " << want.numel() << " elements differ, most at [" << worst
        << "]: ";
   print(text, a[worst]);
   text << " instead of ";
@@ -75,7 +75,7 @@ Tensor plain(const Tensor& t) {
 void expect_close(const Tensor& got, const Tensor& want, Tolerance t, const std::string& what) {
   if (!got.defined()) throw Mismatch(what + " is missing");
   if (got.shape() != want.shape() || got.dtype() != want.dtype())
-    throw Mismatch(concat(what, " is ", got, " instead of ", want));
+    throw Mismatch(concat(what, " is ", got.view(), " instead of ", want.view()));
   const Tensor a = plain(got), b = plain(want);
   with_type(b.dtype(), AllTypes{}, [&](auto tag) { compare<typename decltype(tag)::type>(a, b, t, what); });
 }

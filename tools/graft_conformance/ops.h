@@ -13,6 +13,7 @@ struct OpAdapter {
   bool loose = false;  // sums of many products: compared with the wider tolerance
 };
 std::span<const OpAdapter> pointwise_ops();
+std::span<const OpAdapter> view_ops();
 std::span<const OpAdapter> shape_ops();
 std::span<const OpAdapter> reduction_ops();
 std::span<const OpAdapter> functional_ops();
