@@ -13,7 +13,7 @@ namespace {
 
 using namespace conformance;
 
-const std::map<std::string, Result (*)(const CaseFile&, const Json&)> kKinds{{"ops", run_op}};
+const std::map<std::string, Result (*)(const CaseFile&, const Json&)> kKinds{{"ops", run_op}, {"optim", run_optim}};
 
 struct Options {
   std::string kind, json, show, floor, write_floor;

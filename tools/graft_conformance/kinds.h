@@ -5,5 +5,6 @@
 namespace conformance {
 
 Result run_op(const CaseFile&, const Json& c);
+Result run_optim(const CaseFile&, const Json& c);
 
 }  // namespace conformance
