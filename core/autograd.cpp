@@ -1,9 +1,11 @@
-// Recording: nodes, saved tensors, histories of views and in-place ops. The backward pass is in backward.cpp.
+// Recording: nodes, saved tensors, histories of views and in-place ops. The backward pass is in backward.cpp;
+// hooks, .grad and flags of a tensor are in tensor_autograd.cpp, user-defined functions in function.cpp.
 #include "graft/core/autograd.h"
 
 #include <cstring>
 #include <new>
 #include "graft/core/ops.h"
+#include "graft/core/path.h"
 
 namespace graft::inline v1 {
 
@@ -56,6 +58,7 @@ static Ref<Node> make_node(const Call& call, std::span<TensorImpl* const> out, u
   node->shapes = construct<Shape>(at, shapes);
   node->attrs = call.attrs;
   if (call.attrs.size) node->attrs.data = std::memcpy(at, call.attrs.data, call.attrs.size);
+  if (t_modes.anomaly) [[unlikely]] node->note.reset(new NodeNote{{}, current_path()});
 
   for (size_t i = 0; i < n; ++i) node->edges[i] = edge_of(*call.in[i]);
   for (size_t i = 0; i < shapes; ++i) node->shapes[i] = Shape(call.in[i]->view);
@@ -95,6 +98,33 @@ void destroy(Node* n) noexcept {
   draining = false;
 }
 
+// ---- retained gradients --------------------------------------------------------------------------------------
+
+// A tensor that keeps its gradient is pointed to by the output that made it, and leaves that pointer when it ends.
+static std::recursive_mutex& retain_mutex() {
+  static auto* mutex = new std::recursive_mutex;  // summing gradients below may end other tensors
+  return *mutex;
+}
+void forget_retained(TensorImpl& t) noexcept {
+  if (!t.node) return;
+  const std::lock_guard lock(retain_mutex());
+  if (OutputWatch* w = t.node->outputs[t.slot].watch.get(); w && w->retains == &t) w->retains = nullptr;
+}
+static void watch_for(const TensorImpl& t, Node& node, uint32_t slot) {
+  if (t.retains_grad && !node.outputs[slot].watch) node.outputs[slot].watch = std::make_unique<OutputWatch>();
+}
+static void move_retained(TensorImpl& t, Node& to, uint32_t slot) noexcept {  // watch_for(t, to, slot) came before
+  forget_retained(t);
+  const std::lock_guard lock(retain_mutex());
+  to.outputs[slot].watch->retains = &t;
+}
+void keep_retained(NodeOutput& o) {
+  const std::lock_guard lock(retain_mutex());
+  if (!o.watch->retains) return;
+  Tensor& grad = o.watch->retains->leaf->grad;
+  grad = grad.defined() ? grad + o.sum : o.sum.clone();
+}
+
 // ---- recording -----------------------------------------------------------------------------------------------
 
 Edge edge_of(TensorImpl& t) {
@@ -104,6 +134,7 @@ Edge edge_of(TensorImpl& t) {
 }
 
 static void set_history(TensorImpl& t, Ref<Node> node, uint32_t slot) {
+  if (t.retains_grad) [[unlikely]] move_retained(t, *node, slot);
   t.node = std::move(node);
   t.slot = slot;
 }
@@ -127,13 +158,17 @@ static Region region_in_base(const TensorImpl& v) {
   const View& base = v.base->view;
   GRAFT_CHECK(v.view.dtype == base.dtype, ErrorCode::autograd, "in-place: ", base, " and its view ", v.view,
               " of another dtype cannot follow each other's changes; clone() one of them");
+  GRAFT_CHECK(v.storage.get() == v.base->storage.get(), ErrorCode::autograd, "in-place: the base of the view ", v.view,
+              " has been given other memory (set_data) since");
   GRAFT_CHECK(is_dense(base), ErrorCode::autograd, "in-place: the base ", base, " of the view ", v.view,
               " is a detached view with gaps in memory; clone() it before writing with gradients");
   return region_of(v.view, base);
 }
 
 void refresh_view(TensorImpl& v) {
-  if (v.untracked_view) return;
+  GRAFT_CHECK(!v.untracked_view, ErrorCode::autograd, "autograd: the view ", v.view, " was made without grad mode (or by a "
+              "custom function), and its base has since been written in place with gradients: whether those writes are to "
+              "count is unclear; make both without grad mode, or both with");
   static std::mutex mutex;  // two threads may read the same view
   const std::lock_guard lock(mutex);
   TensorImpl& base = *v.base;
@@ -141,7 +176,9 @@ void refresh_view(TensorImpl& v) {
   const Region region = region_in_base(v);
   TensorImpl* in[] = {&base};
   TensorImpl* out[] = {&v};
-  set_history(v, make_node({as_strided_op, in, region}, out), 0);
+  Ref<Node> node = make_node({as_strided_op, in, region}, out);
+  watch_for(v, *node, 0);
+  set_history(v, std::move(node), 0);
   v.base_history.store(base.history, std::memory_order_release);
 }
 
@@ -170,7 +207,9 @@ InplaceRecord prepare_inplace(const Call& call) {
     TensorImpl* base[] = {dst.base.get()};
     record.base_node = make_node({overwrite_op, in, region}, base);
     record.base_node->edges[1] = {record.node, {}, 0};
+    watch_for(*dst.base, *record.base_node, 0);
   }
+  watch_for(dst, *record.node, 0);
   return record;
 }
 
@@ -231,78 +270,5 @@ Shape Backward::input_shape(int i) const {
 }
 Device Backward::input_device(int i) const { return meta_of(node_.edges[size_t(i)]).device; }
 DType Backward::input_dtype(int i) const { return meta_of(node_.edges[size_t(i)]).dtype; }
-
-// ---- user-defined functions ----------------------------------------------------------------------------------
-
-static const OpDef function_op{
-    .name = "function",
-    .infer = nullptr,
-    .backward =
-        [](Backward& b) {
-          Tensors g;
-          for (int i = 0; i < b.outputs(); ++i) g.push_back(b.g(i));
-          Function& f = *b.node().function;
-          const Tensors result = f.backward(b, g);
-          GRAFT_CHECK(int(result.size()) == b.inputs(), f.name(), ": backward returned ", result.size(),
-                      " gradients for ", b.inputs(), " inputs");
-          for (int i = 0; i < b.inputs(); ++i) b.to(i) = result[size_t(i)];
-        },
-    .reads = {0xffff, 0xffff, 0xffff, 0xffff},
-};
-
-Tensors call(const std::shared_ptr<Function>& f, const Tensors& in) {
-  Tensors out;
-  {
-    const NoGrad quiet;
-    out = f->forward(in);
-  }
-  const std::vector<TensorImpl*> ptrs = impls(in);
-  const bool wanted = t_modes.grad && !t_modes.inference && std::ranges::any_of(ptrs, [](auto* t) { return needs_grad(*t); });
-  if (!wanted) return out;
-  for (Tensor& t : out)  // an input handed back, or a view of one, must not have its history replaced
-    if (t.impl()->node || t.impl()->base || std::ranges::find(ptrs, t.impl()) != ptrs.end()) t = Tensor(alias(*t.impl()));
-  record(Call{function_op, ptrs, {}}, out);
-  for (const Tensor& t : out)
-    if (t.impl()->node) t.impl()->node->function = f;
-  return out;
-}
-
-// ---- Tensor --------------------------------------------------------------------------------------------------
-
-bool Tensor::requires_grad() const { return needs_grad(*impl_); }
-bool Tensor::is_leaf() const { return !needs_grad(*impl_) || !impl_->node; }
-const Tensor& Tensor::requires_grad_(bool on) const {
-  GRAFT_CHECK(is_leaf(), "requires_grad_: ", *this, " is not a leaf; detach() it first");
-  GRAFT_CHECK(!on || is_differentiable(dtype()), "requires_grad_: ", *this, " is not floating point");
-  GRAFT_CHECK(!on || !impl_->inference, "requires_grad_: ", *this, " was made in inference mode");
-  impl_->requires_grad = on;
-  if (on && !impl_->leaf) impl_->leaf = std::make_unique<LeafState>();
-  return *this;
-}
-Tensor Tensor::grad() const {
-  if (!impl_->leaf) return {};
-  const std::lock_guard lock(impl_->leaf->mutex);
-  return impl_->leaf->grad;
-}
-void Tensor::set_grad(Tensor g) const {
-  if (!impl_->leaf) impl_->leaf = std::make_unique<LeafState>();
-  const std::lock_guard lock(impl_->leaf->mutex);
-  impl_->leaf->grad = std::move(g);
-}
-void Tensor::set_data(const Tensor& other) const {
-  GRAFT_CHECK(is_leaf() && !impl_->base, ErrorCode::autograd, "set_data: ", *this, " is not a leaf");
-  GRAFT_CHECK(!impl_->requires_grad || is_differentiable(other.dtype()), ErrorCode::dtype_mismatch, "set_data: ", *this,
-              " requires grad and cannot hold ", other);
-  impl_->view = other.view();
-  impl_->storage = other.impl()->storage;
-  impl_->inference = other.impl()->inference;
-}
-void Tensor::register_hook(Hook hook) const {
-  GRAFT_CHECK(requires_grad(), "register_hook: ", *this, " does not require grad");
-  if (!impl_->node) return impl_->leaf->hooks.push_back(std::move(hook));
-  auto& hooks = impl_->node->outputs[impl_->slot].hooks;
-  if (!hooks) hooks = std::make_unique<std::vector<Hook>>();
-  hooks->push_back(std::move(hook));
-}
 
 }  // namespace graft

@@ -22,18 +22,26 @@ struct SavedOutput {  // the memory, not the tensor: a node that held its own ou
   uint32_t version = 0;
   View view;
 };
+struct OutputWatch {
+  std::shared_ptr<HookList> hooks;
+  TensorImpl* retains = nullptr;  // the tensor that keeps this gradient; cleared when it goes
+};
 struct NodeOutput {
   View meta;   // shape, dtype and device; no memory
   Tensor sum;  // what has arrived during a backward pass
-  std::unique_ptr<std::vector<Hook>> hooks;
+  std::unique_ptr<OutputWatch> watch;
 };
 struct LeafState {
   std::mutex mutex;  // separate graphs that share a parameter may run backward in parallel
   Tensor grad;
-  std::vector<Hook> hooks;
+  std::shared_ptr<HookList> hooks, post_hooks;
 };
 
 class Function;
+struct NodeNote {
+  std::shared_ptr<Function> function;  // of a user-defined op
+  std::string path;                    // the modules it was recorded in, where anomalies are being looked for
+};
 
 // One recorded op, in one block: this header, then the arrays, then the attributes.
 // The graph owns backwards only: tensor -> node -> edges -> earlier nodes. Nothing owns forwards, so no cycles.
@@ -45,7 +53,7 @@ struct Node : Counted {
   std::span<SavedOutput> saved_out;   // one per output, or none
   std::span<Shape> shapes;            // of the inputs, where OpDef::keeps_shapes
   Attrs attrs;
-  std::shared_ptr<Function> function;  // of a user-defined op
+  std::unique_ptr<NodeNote> note;
   uint32_t bytes = 0;
   bool released = false;  // its saved tensors were dropped by a backward pass
 
@@ -72,6 +80,11 @@ struct InplaceRecord { Ref<Node> node, base_node; };
 void check_writable(const Call&, bool recording);
 InplaceRecord prepare_inplace(const Call&);
 void commit_inplace(TensorImpl& dst, InplaceRecord) noexcept;
+
+void forget_retained(TensorImpl&) noexcept;  // of a tensor that is about to end
+void keep_retained(NodeOutput&);             // gives a tensor with retain_grad() the gradient that has arrived
+void accumulate_grad(TensorImpl& leaf, Tensor g, bool create_graph);
+void check_anomaly(const Node&, int input, const Tensor& grad);  // Error where the gradient has a NaN
 
 // What a derivative sees: the gradients of the outputs, what was saved, and a place for the gradients of the inputs.
 class Backward {
@@ -109,15 +122,20 @@ class Backward {
 };
 
 struct GradOptions {
+  Tensors grad_outputs = {};  // as many as outputs, or none; an undefined one is 1 for an output of one real element
   bool retain_graph = false;
   bool create_graph = false;
+  bool allow_unused = false;       // an input that does not matter is an error, or yields undefined,
+  bool materialize_grads = false;  // or zeros
 };
-// Gradients of sum(outputs * seeds) with respect to inputs; an input that does not matter yields undefined.
-Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions = {}, const Tensors& seeds = {});
+// Gradients of sum(outputs * grad_outputs) with respect to inputs. Leaves no gradient in any tensor.
+Tensors grad(const Tensors& outputs, const Tensors& inputs, const GradOptions& = {});
+void backward(const Tensors& outputs, const GradOptions& = {}, const Tensors& inputs = {});
 
 Tensor sum_to(const Tensor&, const Shape&);  // inverse of a broadcast
 
-// A user's own differentiable function. backward() may itself use differentiable functions.
+// A user's own differentiable function; see core/function.h for the short form. backward() may itself use
+// differentiable functions.
 class Function {
  public:
   virtual ~Function() = default;
@@ -125,6 +143,6 @@ class Function {
   virtual Tensors forward(const Tensors& in) = 0;                  // without grad mode
   virtual Tensors backward(Backward&, const Tensors& grad_out) = 0;  // b.input(i), b.output(i) are saved for it
 };
-Tensors call(const std::shared_ptr<Function>&, const Tensors& in);
+Tensors call(const std::shared_ptr<Function>&, const Tensors& in);  // core/function.cpp
 
 }  // namespace graft

@@ -16,13 +16,9 @@ static void add_into(Tensor& sum, Tensor g, bool create_graph) {
   else sum = sum + g;
 }
 
-static Tensor run_hooks(const std::vector<Hook>& hooks, Tensor g) {
-  for (const Hook& hook : hooks)
-    if (Tensor changed = hook(g); changed.defined()) g = std::move(changed);
-  return g;
-}
-
-static void accumulate_grad(TensorImpl& leaf, Tensor g, bool create_graph) {
+void accumulate_grad(TensorImpl& leaf, Tensor g, bool create_graph) {
+  if (!leaf.requires_grad && !leaf.node) return;  // switched off since
+  if (!leaf.leaf) leaf.leaf = std::make_unique<LeafState>();
   const std::lock_guard lock(leaf.leaf->mutex);
   Tensor& grad = leaf.leaf->grad;
   if (!grad.defined()) grad = owns_memory(g) ? std::move(g) : g.clone();
@@ -32,9 +28,10 @@ static void accumulate_grad(TensorImpl& leaf, Tensor g, bool create_graph) {
 
 class Pass {
  public:
-  explicit Pass(GradOptions o)
-      : options_{.retain_graph = o.retain_graph || o.create_graph, .create_graph = o.create_graph},
-        mode_before_(std::exchange(t_modes.grad, o.create_graph)) {
+  explicit Pass(const GradOptions& o)
+      : create_graph_(o.create_graph), retain_graph_(o.retain_graph || o.create_graph), modes_before_(t_modes) {
+    t_modes.grad = o.create_graph;
+    t_modes.inference = false;
     nodes_.swap(scratch().nodes);
     ready_.swap(scratch().ready);
   }
@@ -42,8 +39,8 @@ class Pass {
   Pass& operator=(const Pass&) = delete;
   ~Pass();
 
-  void capture(const Tensors& inputs);
-  void seed(const Tensor& output, Tensor g);
+  void capture(const Tensors& inputs);  // only what these need runs, and no leaf's .grad changes
+  void seed(const Tensor& output, const Tensor& g);
   void run();
   Tensor captured(const Tensor& t) { return captures_[key(edge_of(*t.impl()))]; }
 
@@ -64,24 +61,28 @@ class Pass {
   void mark_needed();
   bool needed(const Edge& e) const { return e.node ? e.node->needed || captures_.contains(key(e)) : captures_.contains(key(e)); }
   void execute(Node& n);
+  void finish_outputs(Node& n);
   void deliver(const Edge& e, Tensor g);
-  void finish_leaves();
+  void settle(const Edge& e);
+  void finish_leaf(TensorImpl& leaf, Tensor g);
 
   static std::atomic<uint64_t> next_id_;
-  const GradOptions options_;
-  const bool mode_before_;
+  const bool create_graph_, retain_graph_;
+  const Modes modes_before_;
   const uint64_t id_ = ++next_id_;
   std::vector<Node*> nodes_, ready_;
-  std::vector<Ref<Node>> roots_;
+  std::vector<std::pair<Edge, Tensor>> seeds_;
   bool capturing_ = false;
   std::unordered_map<Key, Tensor, KeyHash> captures_;
-  std::unordered_map<TensorImpl*, Tensor> leaf_sums_;  // of leaves with hooks or captured: they see the total once
+  struct LeafSum { Tensor sum; uint32_t pending = 0; };
+  std::unordered_map<TensorImpl*, LeafSum> watched_;  // leaves with hooks, or captured: they see the total once
 };
 
 std::atomic<uint64_t> Pass::next_id_{0};
 
 Pass::~Pass() {
-  t_modes.grad = mode_before_;
+  t_modes.grad = modes_before_.grad;
+  t_modes.inference = modes_before_.inference;
   for (Node* n : nodes_) {
     for (NodeOutput& o : n->outputs) o.sum = Tensor();
     n->pending = 0;
@@ -106,29 +107,23 @@ bool Pass::claim(Node* n) {
 
 void Pass::capture(const Tensors& inputs) {
   capturing_ = true;
-  for (const Tensor& t : inputs) {
-    GRAFT_CHECK(t.requires_grad(), "grad: input ", t, " does not require grad");
-    captures_.emplace(key(edge_of(*t.impl())), Tensor());
-  }
+  for (const Tensor& t : inputs) captures_.emplace(key(edge_of(*t.impl())), Tensor());
 }
 
-void Pass::seed(const Tensor& output, Tensor g) {
-  const Edge e = edge_of(*output.impl());
-  GRAFT_CHECK(e.wanted(), "backward: ", output, " does not require grad");
-  if (e.node) {
-    claim(e.node.get());
-    roots_.push_back(e.node);
-  }
-  deliver(e, std::move(g));
-}
+void Pass::seed(const Tensor& output, const Tensor& g) { seeds_.emplace_back(edge_of(*output.impl()), g); }
 
 void Pass::count_edges() {
+  const auto count = [this](const Edge& e, bool from_node) {
+    if (e.node) {
+      claim(e.node.get());
+      e.node->pending += from_node;
+    } else if (e.leaf && (capturing_ || e.leaf->leaf->hooks || e.leaf->leaf->post_hooks)) {
+      ++watched_[e.leaf.get()].pending;
+    }
+  };
+  for (const auto& [edge, g] : seeds_) count(edge, false);
   for (size_t i = 0; i < nodes_.size(); ++i)  // NOLINT(modernize-loop-convert): grows while it runs
-    for (const Edge& e : nodes_[i]->edges)
-      if (e.node) {
-        claim(e.node.get());
-        ++e.node->pending;
-      }
+    for (const Edge& e : nodes_[i]->edges) count(e, true);
 }
 
 // grad(): only nodes on a way to a captured input run. In topological order, inputs last; then read backwards.
@@ -150,26 +145,33 @@ void Pass::deliver(const Edge& e, Tensor g) {
   const View& want = e.node ? e.node->outputs[e.slot].meta : e.leaf->view;
   if (!same_sizes(g.view(), want)) g = sum_to(g, Shape(want));
   if (g.dtype() != want.dtype) g = g.to(want.dtype);
-  if (e.node) return add_into(e.node->outputs[e.slot].sum, std::move(g), options_.create_graph);
-  if (!capturing_ && e.leaf->leaf->hooks.empty()) return accumulate_grad(*e.leaf, std::move(g), options_.create_graph);
-  add_into(leaf_sums_[e.leaf.get()], std::move(g), options_.create_graph);
+  if (e.node) return add_into(e.node->outputs[e.slot].sum, std::move(g), create_graph_);
+  if (const auto it = watched_.find(e.leaf.get()); it != watched_.end())
+    return add_into(it->second.sum, std::move(g), create_graph_);
+  if (!t_modes.dry_run) accumulate_grad(*e.leaf, std::move(g), create_graph_);
 }
 
-void Pass::execute(Node& n) {
-  bool any = false;
+// The gradients of a node's outputs are complete.
+void Pass::finish_outputs(Node& n) {
   for (uint32_t i = 0; i < n.outputs.size(); ++i) {
     NodeOutput& o = n.outputs[i];
     if (!o.sum.defined()) continue;
-    any = true;
-    if (o.hooks) o.sum = run_hooks(*o.hooks, o.sum);
-    if (capturing_)
-      if (auto it = captures_.find(Key(&n, i)); it != captures_.end()) it->second = o.sum;
+    if (o.watch && !t_modes.dry_run) {
+      o.sum = run_hooks(o.watch->hooks, std::move(o.sum));
+      if (!capturing_) keep_retained(o);
+    }
+    if (!capturing_) continue;
+    if (auto it = captures_.find(Key(&n, i)); it != captures_.end()) it->second = o.sum;
   }
-  if (!any || !n.needed) return;
-  GRAFT_CHECK(!n.released, "backward: the saved tensors of ", n.op->name,
+}
+
+void Pass::execute(Node& n) {
+  finish_outputs(n);
+  if (!n.needed || std::ranges::none_of(n.outputs, [](const NodeOutput& o) { return o.sum.defined(); })) return;
+  GRAFT_CHECK(!n.released, ErrorCode::autograd, "backward: the saved tensors of ", n.op->name,
               " were freed by an earlier pass; pass retain_graph = true to that one");
-  GRAFT_CHECK(n.op->backward, n.op->name, ": has no derivative");
-  Backward b(n, options_.create_graph);
+  GRAFT_CHECK(n.op->backward, ErrorCode::not_implemented, n.op->name, ": has no derivative");
+  Backward b(n, create_graph_);
   if (capturing_) {
     b.context_ = this;
     b.wanted_ = [](const void* pass, const Edge& e) { return static_cast<const Pass*>(pass)->needed(e); };
@@ -177,56 +179,116 @@ void Pass::execute(Node& n) {
   n.op->backward(b);
   for (size_t i = 0; i < n.edges.size(); ++i) {
     if (!b.needs(int(i)) || !b.to(int(i)).defined()) continue;
+    if (t_modes.anomaly) [[unlikely]] check_anomaly(n, int(i), b.to(int(i)));
     deliver(n.edges[i], std::move(b.to(int(i))));
   }
-  if (options_.retain_graph) return;
+  if (retain_graph_) return;
   for (SavedInput& s : n.saved_in) s = {};
   for (SavedOutput& s : n.saved_out) s.storage = {};
   n.released = !n.saved_in.empty() || !n.saved_out.empty();
 }
 
+// One of the deliveries that an edge's end waits for has come, or will never come.
+void Pass::settle(const Edge& e) {
+  if (e.node) {
+    if (--e.node->pending == 0) ready_.push_back(e.node.get());
+  } else if (e.leaf && !watched_.empty()) {
+    const auto it = watched_.find(e.leaf.get());
+    if (it != watched_.end() && --it->second.pending == 0) finish_leaf(*e.leaf, std::move(it->second.sum));
+  }
+}
+
+void Pass::finish_leaf(TensorImpl& leaf, Tensor g) {
+  if (!g.defined()) return;
+  const bool real = !t_modes.dry_run;
+  if (real) g = run_hooks(leaf.leaf->hooks, std::move(g));
+  if (capturing_) {
+    if (auto it = captures_.find(Key(&leaf, 0)); it != captures_.end()) it->second = std::move(g);
+  } else if (real) {
+    accumulate_grad(leaf, std::move(g), create_graph_);
+    run_hooks(leaf.leaf->post_hooks, Tensor(Ref<TensorImpl>::share(&leaf)));
+  }
+}
+
 void Pass::run() {
   count_edges();
   if (capturing_) mark_needed();
-  for (const Ref<Node>& root : roots_)
-    if (root->pending == 0 && std::ranges::find(ready_, root.get()) == ready_.end()) ready_.push_back(root.get());
+  for (const auto& [edge, g] : seeds_) {
+    deliver(edge, g);
+    if (!edge.node) settle(edge);
+    else if (edge.node->pending == 0 && std::ranges::find(ready_, edge.node.get()) == ready_.end())
+      ready_.push_back(edge.node.get());
+  }
   while (!ready_.empty()) {
     Node& n = *ready_.back();
     ready_.pop_back();
     execute(n);
     for (NodeOutput& o : n.outputs) o.sum = Tensor();
-    for (const Edge& e : n.edges)
-      if (e.node && --e.node->pending == 0) ready_.push_back(e.node.get());
-  }
-  finish_leaves();
-}
-
-void Pass::finish_leaves() {
-  for (auto& [leaf, sum] : leaf_sums_) {
-    Tensor g = run_hooks(leaf->leaf->hooks, std::move(sum));
-    if (!capturing_) accumulate_grad(*leaf, std::move(g), options_.create_graph);
-    else if (auto it = captures_.find(Key(leaf, 0)); it != captures_.end()) it->second = std::move(g);
+    for (const Edge& e : n.edges) settle(e);
   }
 }
 
-Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options, const Tensors& seeds) {
+// ---- the public functions ------------------------------------------------------------------------------------
+
+static Tensor seed_for(std::string_view who, const Tensor& output, const Tensor& g) {
+  GRAFT_CHECK(output.defined() && output.requires_grad(), ErrorCode::autograd, who, ": the output ", output,
+              " does not require grad and has no history");
+  if (!g.defined()) {
+    GRAFT_CHECK(output.numel() == 1, ErrorCode::autograd, who, ": a gradient can be left out for one element only, not for ",
+                output);
+    GRAFT_CHECK(!is_complex(output.dtype()), ErrorCode::autograd, who, ": a gradient can be left out for real outputs only, not for ",
+                output);
+    return ones(output.shape(), output.options());
+  }
+  GRAFT_CHECK(g.shape() == output.shape(), ErrorCode::shape_mismatch, who, ": the gradient ", g, " has another shape than its output ",
+              output);
+  GRAFT_CHECK(is_complex(g.dtype()) == is_complex(output.dtype()), ErrorCode::dtype_mismatch, who, ": the gradient ", g,
+              " and its output ", output, " must both be real or both complex");
+  return g;
+}
+
+static void seed_all(Pass& pass, std::string_view who, const Tensors& outputs, const Tensors& gradients) {
+  GRAFT_CHECK(gradients.empty() || gradients.size() == outputs.size(), ErrorCode::autograd, who, ": ", gradients.size(),
+              " gradients for ", outputs.size(), " outputs");
+  for (size_t i = 0; i < outputs.size(); ++i)
+    pass.seed(outputs[i], seed_for(who, outputs[i], gradients.empty() ? Tensor() : gradients[i]));
+}
+
+static void check_requires_grad(std::string_view who, const Tensors& inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i)
+    GRAFT_CHECK(inputs[i].defined() && inputs[i].requires_grad(), ErrorCode::autograd, who, ": input ", i, " (", inputs[i],
+                ") does not require grad");
+}
+
+Tensors grad(const Tensors& outputs, const Tensors& inputs, const GradOptions& options) {
+  check_requires_grad("grad", inputs);
   Pass pass(options);
   pass.capture(inputs);
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const Tensor& t = outputs[i];
-    pass.seed(t, i < seeds.size() ? seeds[i] : ones(t.shape(), t.options()));
-  }
+  seed_all(pass, "grad", outputs, options.grad_outputs);
   pass.run();
   Tensors result;
-  for (const Tensor& t : inputs) result.push_back(pass.captured(t));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Tensor& t = inputs[i];
+    result.push_back(pass.captured(t));
+    if (!result.back().defined() && options.materialize_grads) result.back() = zeros(t.shape(), t.options());
+    GRAFT_CHECK(result.back().defined() || options.allow_unused, ErrorCode::autograd, "grad: input ", i, " (", t,
+                ") was not used to compute the outputs; pass allow_unused = true if that may be");
+  }
   return result;
 }
 
-void Tensor::backward(bool retain_graph, bool create_graph) const {
-  GRAFT_CHECK(numel() == 1, "backward: needs one element, not ", *this, "; reduce it, or use grad() with seeds");
-  Pass pass({.retain_graph = retain_graph, .create_graph = create_graph});
-  pass.seed(*this, ones(shape(), options()));
+void backward(const Tensors& outputs, const GradOptions& options, const Tensors& inputs) {
+  check_requires_grad("backward", inputs);
+  Pass pass(options);
+  if (!inputs.empty()) pass.capture(inputs);
+  seed_all(pass, "backward", outputs, options.grad_outputs);
   pass.run();
+  for (const Tensor& t : inputs)
+    if (Tensor g = pass.captured(t); g.defined() && !t_modes.dry_run) accumulate_grad(*t.impl(), std::move(g), options.create_graph);
+}
+
+void Tensor::backward(const Tensor& gradient, bool retain_graph, bool create_graph, const Tensors& inputs) const {
+  v1::backward({*this}, {.grad_outputs = {gradient}, .retain_graph = retain_graph, .create_graph = create_graph}, inputs);
 }
 
 }  // namespace graft

@@ -142,6 +142,7 @@ struct Modes {
   bool grad = true;
   bool inference = false;
   bool dry_run = false;
+  bool anomaly = false;
   Observer* observer = nullptr;
 };
 extern constinit thread_local Modes t_modes;
@@ -161,7 +162,23 @@ template <auto Field, auto Value> class ModeGuard {
 using NoGrad = ModeGuard<&Modes::grad, false>;
 using EnableGrad = ModeGuard<&Modes::grad, true>;
 using InferenceMode = ModeGuard<&Modes::inference, true>;
+using DetectAnomaly = ModeGuard<&Modes::anomaly, true>;  // backward fails at the first NaN and names its op
 using DryRun = ModeGuard<&Modes::dry_run, true>;  // apply() only infers: no memory, no values, no kernels
+
+// For modes that are only known at run time: const SetGradEnabled scope(train);
+class SetGradEnabled {
+ public:
+  explicit SetGradEnabled(bool on) : before_(std::exchange(thread_modes().grad, on)) {}
+  ~SetGradEnabled() { thread_modes().grad = before_; }
+  SetGradEnabled(const SetGradEnabled&) = delete;
+  SetGradEnabled& operator=(const SetGradEnabled&) = delete;
+
+ private:
+  bool before_;
+};
+inline bool is_grad_enabled() { return t_modes.grad && !t_modes.inference; }
+inline void set_grad_enabled(bool on) { t_modes.grad = on; }  // until changed again; prefer the scopes
+inline bool is_inference_mode() { return t_modes.inference; }
 
 class Observing {
  public:

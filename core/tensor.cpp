@@ -102,7 +102,9 @@ void destroy(Storage* s) noexcept {
 }
 
 TensorImpl::TensorImpl() = default;
-TensorImpl::~TensorImpl() = default;
+TensorImpl::~TensorImpl() {
+  if (retains_grad) forget_retained(*this);
+}
 Ref<TensorImpl> make_impl() { return Ref<TensorImpl>::adopt(new (memory::allocate(sizeof(TensorImpl))) TensorImpl); }
 void destroy(TensorImpl* t) noexcept {
   t->~TensorImpl();
@@ -203,8 +205,6 @@ Tensor from_blob(void* data, const Shape& shape, const Shape& strides, const Opt
   t->inference = thread_modes().inference;
   return Tensor(std::move(t));
 }
-
-Tensor Tensor::detach() const { return Tensor(alias(*impl_)); }
 
 int64_t Tensor::size(int d) const { return view().size[wrap_dim("size", d, view())]; }
 int64_t Tensor::stride(int d) const { return view().stride[wrap_dim("stride", d, view())]; }

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 #include "graft/core/error.h"
+#include "graft/core/hooks.h"
 #include "graft/core/memory.h"
 #include "graft/core/ref.h"
 #include "graft/kernels/scalar.h"
@@ -59,8 +60,6 @@ struct Storage : Counted {
 void destroy(Storage*) noexcept;
 Ref<Storage> make_storage(size_t bytes, Device);
 
-using Hook = std::function<Tensor(const Tensor& grad)>;  // returns the gradient to use instead, or an undefined tensor
-
 struct LeafState;  // .grad and hooks of a tensor that was asked to require gradients
 
 // One tensor. Fields of the graph are written by core/autograd.cpp and core/op.cpp only.
@@ -77,6 +76,7 @@ struct TensorImpl : Counted {
   bool inference = false;                  // made in inference mode: can never be saved for a gradient
   bool untracked_view = false;             // a view made without grad mode: constant, must not be written with history
   bool stale = false;                      // a parameter that surgery took out of its model; see optim/optimizer.h
+  bool retains_grad = false;               // not a leaf, but keeps its gradient
 
   TensorImpl();
   TensorImpl(const TensorImpl&) = delete;
@@ -139,16 +139,23 @@ class Tensor {
   double at(std::initializer_list<int64_t> index) const;  // slow: tests and printing
   Scalar scalar_at(std::span<const int64_t> index) const;
 
-  // Autograd.
+  // Autograd (what the words mean: docs/autograd.md).
   bool requires_grad() const;
   bool is_leaf() const;
   const Tensor& requires_grad_(bool on = true) const;
-  Tensor grad() const;
+  Tensor grad() const;  // undefined where none arrived
   void set_grad(Tensor) const;
+  void retain_grad() const;  // keep the gradient of a tensor that is not a leaf
+  bool retains_grad() const { return impl_->retains_grad; }
   void set_data(const Tensor&) const;  // of a leaf: other memory, dtype, device; same identity, no history
-  void register_hook(Hook) const;
-  void backward(bool retain_graph = false, bool create_graph = false) const;
+  HookHandle register_hook(Hook) const;  // runs when the gradient of this tensor is complete
+  HookHandle register_post_accumulate_grad_hook(std::function<void(const Tensor& leaf)>) const;
+  // Adds gradients to .grad of the leaves, or of `inputs` only. `gradient` may be left out for one real element.
+  void backward(const Tensor& gradient = {}, bool retain_graph = false, bool create_graph = false,
+                const Tensors& inputs = {}) const;
   Tensor detach() const;
+  const Tensor& detach_() const;
+  std::string_view grad_fn() const;  // "mul"; empty for leaves
   bool is_inference() const { return impl_->inference; }
 
   // Views of the same memory. Lists of dimensions and sizes are Shapes: x.permute({1, 0}). reshape and flatten copy
