@@ -168,11 +168,12 @@ std::string tuple(const Shape& s) {
 std::string grad_fn_name(const Node& node) {
   std::string text;
   bool upper = true;
-  for (const char c : node.function ? node.function->name() : node.op->name) {
+  const bool custom = node.note && node.note->function;
+  for (const char c : custom ? node.note->function->name() : node.op->name) {
     if (c == '_') upper = true;
     else text += std::exchange(upper, false) && c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c;
   }
-  return text + (node.function ? "Backward" : "Backward0");
+  return text + (custom ? "Backward" : "Backward0");
 }
 
 }  // namespace

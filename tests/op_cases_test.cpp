@@ -118,7 +118,7 @@ void check_gradient(const Scalarised& f, Tensors in) {
     if (floating(t)) leaves.push_back(t = t.clone().requires_grad_());
   const Tensor y = f(in);
   if (!y.requires_grad()) return;  // constant almost everywhere
-  const Tensors g = grad({y}, leaves);
+  const Tensors g = grad({y}, leaves, {.allow_unused = true});
   const NoGrad quiet;
   for (size_t k = 0; k < leaves.size(); ++k) {
     const std::vector<double> got = g[k].defined() ? elements(g[k]) : std::vector<double>(size_t(leaves[k].numel()));
@@ -150,7 +150,7 @@ TEST_P(EveryCase, fused_derivatives_agree_with_the_formula) {
       if (floating(t)) leaves.push_back(t = t.clone().requires_grad_());
     const Tensor y = weigh(c.fn(in));
     if (!y.requires_grad()) return;
-    const Tensors formula = grad({y}, leaves, {.create_graph = true}), fused = grad({y}, leaves);
+    const Tensors formula = grad({y}, leaves, {.create_graph = true, .allow_unused = true}), fused = grad({y}, leaves, {.allow_unused = true});
     for (size_t k = 0; k < leaves.size(); ++k) {
       ASSERT_EQ(formula[k].defined(), fused[k].defined());
       if (formula[k].defined()) expect_close(elements(fused[k]), elements(formula[k]), 1e-11);
@@ -169,7 +169,7 @@ TEST_P(EveryCase, second_gradients_are_those_of_finite_differences) {
       Tensor total = full({}, 0.0, f64);
       const Tensor y = weigh(c.fn(x));
       if (!y.requires_grad()) return total;
-      for (const Tensor& g : grad({y}, leaves, {.create_graph = true}))
+      for (const Tensor& g : grad({y}, leaves, {.create_graph = true, .allow_unused = true}))
         if (g.defined()) total = total + sum(g * g);
       return total;
     }, c.in);
@@ -269,7 +269,8 @@ TEST_P(EveryCase, in_place_forms_equal_the_functional_ones) {
     const Tensor y = c.fn(in);
     expect_close(elements(result), elements(y), 1e-13);
     if (!c.grad || !y.requires_grad()) return;
-    const Tensors g = grad({weigh(result)}, leaves), expected = grad({weigh(y)}, leaves);
+    const Tensors g = grad({weigh(result)}, leaves, {.allow_unused = true}),
+                  expected = grad({weigh(y)}, leaves, {.allow_unused = true});
     for (size_t k = 0; k < leaves.size(); ++k) {
       ASSERT_EQ(g[k].defined(), expected[k].defined());
       if (g[k].defined()) expect_close(elements(g[k]), elements(expected[k]), 1e-11);
@@ -315,7 +316,7 @@ TEST(OpCasesCoverage, every_op_of_the_sources_and_of_the_kernel_table_is_called_
         EXPECT_TRUE(names.seen.contains(c.op)) << label(c) << " does not reach its op";
         if (!leaves.empty() && y.requires_grad())
           for (const bool create_graph : {true, false})
-            grad({weigh(y)}, leaves, {.create_graph = create_graph});
+            grad({weigh(y)}, leaves, {.create_graph = create_graph, .allow_unused = true});
         if (c.in_place) {
           Tensors written = c.in;
           written[0] = written[0].clone();
