@@ -52,6 +52,7 @@ class Parameter : public Tensor {
   explicit Parameter(Tensor t) : Tensor(std::move(t)) {}
 };
 Parameter parameter(const Tensor&, bool requires_grad = true);  // the same memory, without history
+Parameter as_parameter(const Tensor&);  // itself if it is a leaf that requires grad (or None), else parameter(t)
 
 enum class Check : uint8_t { shape_and_dtype, none };
 

@@ -131,7 +131,7 @@ BufferEntry& Module::declare_buffer(std::string name, Tensor t, bool persistent)
 ChildEntry& Module::add_module(std::string name, ModulePtr m) {
   ChildEntry* there = find_child(name);
   check_name("module", name, there);
-  if (!there) return declare_child(std::move(name), std::move(m), nullptr, true);
+  if (!there) return declare_child(std::move(name), std::move(m), child_cast(), true);
   there->put(std::move(m));
   return *there;
 }
@@ -192,18 +192,21 @@ void Module::remove(std::string_view name) {
   }
 }
 
-ChildEntry& Module::insert_child(size_t at, std::string name, ModulePtr m, ChildEntry::Cast cast, bool may_be_empty) {
-  ChildEntry& e = declare_child(std::move(name), std::move(m), cast, may_be_empty);
+ChildEntry& Module::insert_child(size_t at, ModulePtr m) {
+  ChildEntry& e = declare_child("(new)", std::move(m), child_cast(), true);
   std::rotate(children_.begin() + std::ptrdiff_t(at), children_.end() - 1, children_.end());
   for (size_t i = at; i < children_.size(); ++i) children_[i]->index = i;
+  number_children();
   return e;
 }
-void Module::rename_child(ChildEntry& e, std::string name) {
-  if (e.name == name) return;
-  check_name("module", name, nullptr);
-  index_.erase(e.name);
-  e.name = std::move(name);
-  if (!index_.empty()) index_.emplace(e.name, &e);
+void Module::number_children() {
+  for (size_t i = 0; i < children_.size(); ++i) {
+    const std::string name = std::to_string(i);  // short: no allocation
+    if (children_[i]->name == name) continue;
+    index_.clear();
+    children_[i]->name = name;
+  }
+  if (index_.empty() && !children_.empty()) remember(*children_.back());
 }
 
 HookTable& Module::hook_table() {

@@ -166,8 +166,9 @@ class Module : public std::enable_shared_from_this<Module> {
   virtual void set_training(bool on) { training_ = on; }  // overridden by modules that stay in one mode
 
   // For containers.
-  ChildEntry& insert_child(size_t at, std::string name, ModulePtr, ChildEntry::Cast, bool may_be_empty);
-  void rename_child(ChildEntry&, std::string name);
+  virtual ChildEntry::Cast child_cast() const { return nullptr; }  // what add_module() demands of a new child
+  ChildEntry& insert_child(size_t at, ModulePtr);                  // the children are numbered anew
+  void number_children();                                          // names 0, 1, 2, ...
 
  private:
   friend struct ChildEntry;

@@ -12,6 +12,11 @@ Parameter parameter(const Tensor& t, bool requires_grad) {
   return Parameter(leaf);
 }
 
+Parameter as_parameter(const Tensor& t) {
+  const bool is_one = !t.defined() || (t.is_leaf() && t.requires_grad());
+  return is_one ? Parameter(t) : parameter(t, is_differentiable(t.dtype()));
+}
+
 static void check_leaf(const ParamEntry& e, const Tensor& t) {
   GRAFT_CHECK(!e.removed, ErrorCode::key_error, "parameter '", e.name, "' was removed from ", type_name(*e.owner));
   GRAFT_CHECK(!t.defined() || t.is_leaf(), ErrorCode::autograd, "Cannot assign non-leaf Tensor to parameter '", e.name,

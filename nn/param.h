@@ -14,6 +14,7 @@ class Param {
   Param(Module* owner, std::string name, const Tensor& init)  // becomes a parameter() unless it is one
       : Param(owner, std::move(name), as_parameter(init)) {}
   Param(Module* owner, std::string name, std::nullptr_t) : Param(owner, std::move(name), Parameter()) {}
+  explicit Param(ParamEntry& e) : entry_(&e) {}  // names an entry, as containers do
   Param(const Param& o) : entry_(Cloning::where(*o.entry_)) {}  // inside clone() only
   Param(Param&& o) noexcept : entry_(o.entry_) {}
   ~Param() = default;
@@ -48,9 +49,6 @@ class Param {
   ParamEntry& entry() const { return *entry_; }
 
  private:
-  static Parameter as_parameter(const Tensor& t) {
-    return !t.defined() || (t.is_leaf() && t.requires_grad()) ? Parameter(t) : parameter(t, is_differentiable(t.dtype()));
-  }
   Param& apply(const char* op, const std::function<Tensor(const Tensor&)>& f) { return entry_->edit(op, f), *this; }
   ParamEntry* entry_;
 };

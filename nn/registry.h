@@ -1,0 +1,145 @@
+// Layer types by name: nn::build("Linear", {8, 16, {"bias", false}}), with PyTorch's argument names and order. Serves
+// recipes, model files, the command line and conformance runs.
+//
+// A layer of the library: its .cpp ends with
+//   void register_linear(Registry& r) {
+//     r.add<Linear>("Linear", [](ArgReader& a) {
+//       const auto in = a.get<int64_t>("in_features");         // in PyTorch's order: positional arguments are taken so
+//       const auto out = a.get<int64_t>("out_features");
+//       const bool bias = a.get("bias", true);
+//       return make<Linear>(in, out, LinearOptions{.bias = bias, .options = a.options()});
+//     });
+//   }
+// and register_layers.cpp names register_linear. A user's type: nn::register_type<MyBlock>("MyBlock", the same lambda).
+#pragma once
+#include <functional>
+#include <string>
+#include <string_view>
+#include <typeindex>
+#include <vector>
+#include "graft/nn/module.h"
+#include "graft/nn/sizes.h"
+
+namespace graft::inline v1::nn {
+
+// One argument: a value, with a name or by position.
+struct Arg {
+  template <class T>
+    requires std::is_constructible_v<Value, T>
+  Arg(T&& v) : value(std::forward<T>(v)) {}                      // NOLINT(google-explicit-constructor)
+  Arg(std::string n, Value v) : name(std::move(n)), value(std::move(v)) {}
+  std::string name;  // empty: by position
+  Value value;
+};
+using Args = std::vector<Arg>;
+
+// Hands arguments out in the order of the parameters; what is left over in the end is an error.
+class ArgReader {
+ public:
+  ArgReader(std::string type, const Args&);
+  bool has(std::string_view name);                      // given, and not None
+  template <class T> T get(std::string_view name) {     // required
+    const Value* v = take(name);
+    if (!v) fail_missing(name);
+    return convert<T>(name, *v);
+  }
+  template <class T> T get(std::string_view name, T fallback) {
+    const Value* v = take(name);
+    return v ? convert<T>(name, *v) : fallback;
+  }
+  void skip(std::string_view name) { take(name); }  // accepted, of no effect here
+  void ignore_rest();
+  Options options();                                // device and dtype, the last arguments of most layers
+  void finish();
+  const std::string& type() const { return type_; }
+
+ private:
+  template <class T> T convert(std::string_view name, const Value& v) {
+    try {
+      return Flow<T>::out(v);
+    } catch (Error& e) {
+      e.within(name, type_);
+      throw;
+    }
+  }
+  const Value* take(std::string_view name);
+  [[noreturn]] void fail_missing(std::string_view name) const;
+  std::string type_;
+  std::vector<const Value*> positional_;
+  std::vector<std::pair<std::string, const Value*>> named_;
+  std::vector<std::string> seen_;
+  size_t next_ = 0;
+};
+
+using Factory = std::function<ModulePtr(ArgReader&)>;
+
+class Registry {
+ public:
+  template <class M> void add(std::string name, Factory f) { add(std::move(name), typeid(M), std::move(f)); }
+  void add(std::string name, std::type_index, Factory);
+  const Factory* find(std::string_view name) const;
+  std::vector<std::string> names() const;                 // sorted
+  const std::type_index* type(std::string_view name) const;
+
+ private:
+  struct Item {
+    std::string name;
+    std::type_index type;
+    Factory factory;
+  };
+  std::vector<Item> items_;  // sorted by name
+};
+
+ModulePtr build(std::string_view type, const Args& = {});       // Error names the nearest types or arguments
+template <class M> std::shared_ptr<M> build_as(std::string_view type, const Args& args = {}) {
+  auto m = std::dynamic_pointer_cast<M>(build(type, args));
+  GRAFT_CHECK(m, ErrorCode::type_error, "build: ", type, " is not of the wanted type");
+  return m;
+}
+std::vector<std::string> registered_types();
+std::optional<std::type_index> registered_type(std::string_view name);  // the C++ type behind a name
+
+void register_type(std::string name, std::type_index, Factory);
+template <class M> void register_type(std::string name, Factory f) { register_type(std::move(name), typeid(M), std::move(f)); }
+
+std::vector<std::string> nearest_names(std::string_view wanted, const std::vector<std::string>& from, size_t most = 3);
+
+// ---- arguments of layers ------------------------------------------------------------------------------------------
+
+template <int N> struct Flow<Sizes<N>> {
+  static bool fits(const Value& v) { return v.is<int64_t>() || v.is<Values>(); }
+  static Value in(const Sizes<N>& s) { return Value(Values(s.begin(), s.end())); }
+  static Sizes<N> out(const Value& v) {
+    if (v.is<int64_t>()) return Sizes<N>(v.as<int64_t>());
+    const auto list = v.as<std::vector<int64_t>>();
+    GRAFT_CHECK(list.size() == size_t{N} || list.size() == 1, ErrorCode::shape_mismatch, "needs ", N, " sizes or one, not ",
+                list.size());
+    Sizes<N> s;
+    for (int i = 0; i < N; ++i) s[i] = list[list.size() == 1 ? 0 : size_t(i)];
+    return s;
+  }
+};
+template <int N> struct Flow<Padding<N>> {
+  static bool fits(const Value& v) { return v.is<std::string>() || Flow<Sizes<N>>::fits(v); }
+  static Padding<N> out(const Value& v) {
+    if (const std::string* name = v.get_if<std::string>()) return Padding<N>(*name);
+    return Padding<N>(Flow<Sizes<N>>::out(v));
+  }
+};
+template <> struct Flow<PaddingMode> {
+  static PaddingMode out(const Value& v) { return PaddingMode(v.as<std::string>()); }
+};
+template <> struct Flow<Reduction> {
+  static Reduction out(const Value& v) { return Reduction(v.as<std::string>()); }
+};
+template <> struct Flow<Shape> {  // an integer, or a list
+  static bool fits(const Value& v) { return v.is<int64_t>() || v.is<Values>(); }
+  static Value in(const Shape& s) { return Value(Values(s.begin(), s.end())); }
+  static Shape out(const Value& v) {
+    if (v.is<int64_t>()) return Shape({v.as<int64_t>()});
+    const auto list = v.as<std::vector<int64_t>>();
+    return Shape(std::span<const int64_t>(list));
+  }
+};
+
+}  // namespace graft::nn
