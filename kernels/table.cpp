@@ -34,6 +34,7 @@ void register_all() {
   register_pool_cpu();
   register_random_cpu();
   register_optimizer_cpu();
+  register_index_cpu();
 }
 
 }  // namespace

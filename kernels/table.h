@@ -44,5 +44,6 @@ void register_conv_cpu();
 void register_pool_cpu();
 void register_random_cpu();
 void register_optimizer_cpu();
+void register_index_cpu();
 
 }  // namespace graft

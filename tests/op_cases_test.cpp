@@ -37,7 +37,8 @@ struct Family {
   friend std::ostream& operator<<(std::ostream& out, const Family& f) { return out << f.name; }
 };
 const Family kFamilies[] = {{"pointwise", pointwise_cases}, {"activation", activation_cases}, {"reduce", reduce_cases},
-                            {"views", view_cases},          {"move", move_cases},             {"nn", nn_cases}};
+                            {"views", view_cases},          {"move", move_cases},             {"nn", nn_cases},
+                            {"index", index_cases}};
 
 bool floating(const Tensor& t) { return is_floating(t.dtype()); }
 bool close(double a, double b, double tol) {
