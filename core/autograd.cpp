@@ -261,7 +261,7 @@ Tensor Backward::output(int i) const {
   Ref<TensorImpl> t = make_impl();
   t->view = saved.view;
   t->storage = saved.storage;
-  if (create_graph_) set_history(*t, Ref<Node>::share(&node_), uint32_t(i));
+  if (create_graph_ && is_differentiable(saved.view.dtype)) set_history(*t, Ref<Node>::share(&node_), uint32_t(i));
   return Tensor(std::move(t));
 }
 static const View& meta_of(const Edge& e) { return e.node ? e.node->outputs[e.slot].meta : e.leaf->view; }

@@ -32,9 +32,11 @@ void register_all() {
   register_softmax_cpu();
   register_conv_cpu();
   register_pool_cpu();
+  register_batch_norm_cpu();
+  register_row_norm_cpu();
+  register_label_cpu();
   register_random_cpu();
   register_optimizer_cpu();
-  register_index_cpu();
 }
 
 }  // namespace

@@ -42,8 +42,10 @@ void register_matmul_cpu();
 void register_softmax_cpu();
 void register_conv_cpu();
 void register_pool_cpu();
+void register_batch_norm_cpu();
+void register_row_norm_cpu();
+void register_label_cpu();
 void register_random_cpu();
 void register_optimizer_cpu();
-void register_index_cpu();
 
 }  // namespace graft

@@ -37,8 +37,9 @@ OpCases activation_cases();
 OpCases reduce_cases();
 OpCases view_cases();
 OpCases move_cases();
-OpCases index_cases();
 OpCases nn_cases();
+OpCases conv_cases();
+OpCases norm_cases();
 
 // Distinct values, none of them zero, of both signs by default.
 Tensor ramp(const Shape&, double from = -1.3, double step = 0.37);

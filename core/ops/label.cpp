@@ -1,0 +1,163 @@
+// Elements picked by class label or row number: negative log likelihood, embedding, one hot. Labels and rows are checked
+// here, before a kernel runs.
+#include "graft/kernels/label/attrs.h"
+
+#include "graft/core/autograd.h"
+#include "graft/core/ops.h"
+
+namespace graft::inline v1 {
+
+static bool has_values(const Tensor& t) { return t.device().type != Device::meta && !thread_modes().dry_run; }
+
+// As contiguous i64, each in [0, limit) or `ignore`.
+static Tensor checked(const char* op, const char* what, const Tensor& index, int64_t limit, int64_t ignore = INT64_MIN,
+                      const char* of = "rows") {
+  GRAFT_CHECK(is_integral(index.dtype()), ErrorCode::dtype_mismatch, op, ": expected integers as ", what, ", not ", index);
+  const Tensor t = index.to(i64).contiguous();
+  if (!has_values(t)) return t;
+  const auto* p = t.data<int64_t>();
+  for (int64_t i = 0; i < t.numel(); ++i)
+    GRAFT_CHECK((p[i] >= 0 && p[i] < limit) || p[i] == ignore, ErrorCode::index_out_of_range, op, ": ", what, " ", p[i],
+                " is out of range for ", limit, " ", of);
+  return t;
+}
+
+// ---- negative log likelihood ---------------------------------------------------------------------------------
+
+static int class_dim(int rank) { return rank > 1 ? 1 : 0; }
+
+extern const OpDef nll_op;
+static Tensor nll_picked(const Tensor& logp, const Tensor& label, const Tensor& weight, NllAttrs a, Tensor* used = nullptr) {
+  std::array<Tensor, 2> out;
+  std::array<TensorImpl*, 3> in{logp.impl(), label.impl(), weight.impl()};
+  apply_into(Call{nll_op, std::span(in).first(a.weight ? 3 : 2), a}, out);
+  if (used) *used = out[1];
+  return out[0];
+}
+static const OpDef nll_grad_op{  // (g, label[, weight]), the transpose of nll
+    .name = "nll_grad",
+    .infer =
+        [](Infer& c) {
+          const auto& a = c.attrs<NllAttrs>();
+          const View& label = c.in(1);
+          View& y = c.out();
+          y.rank = uint8_t(label.rank + 1);
+          const int at = class_dim(y.rank);
+          for (int i = 0; i < y.rank; ++i) y.size[i] = i == at ? a.classes : label.size[i < at ? i : i - 1];
+        },
+    .backward =
+        [](Backward& b) {
+          const auto& a = b.attrs<NllAttrs>();
+          b.to(0) = nll_picked(b.g().contiguous(), b.input(1), a.weight ? b.input(2) : Tensor(), a);
+        },
+    .reads = {Reads(input(1) | input(2))},
+};
+const OpDef nll_op{
+    .name = "nll",
+    .infer =
+        [](Infer& c) {
+          const auto& a = c.attrs<NllAttrs>();
+          const View &x = c.in(0), &label = c.in(1);
+          c.check(x.rank >= 1 && label.rank == x.rank - 1, "needs logp[n, classes, d...] and label[n, d...]");
+          const int at = class_dim(x.rank);
+          for (int i = 0; i < x.rank; ++i)
+            c.check(i == at || x.size[i] == label.size[i < at ? i : i - 1], "sizes differ in dimension ", i);
+          if (a.weight)
+            c.check(c.in(2).rank == 1 && c.in(2).size[0] == a.classes && c.in(2).dtype == x.dtype, "weight must be ",
+                    name_of(x.dtype), "[", a.classes, "]");
+          for (int i = 0; i < 2; ++i) copy_sizes(c.out(i), label);
+        },
+    .backward =
+        [](Backward& b) {
+          const auto& a = b.attrs<NllAttrs>();
+          const Tensor g = b.g().contiguous();
+          b.to(0) = a.weight ? apply(nll_grad_op, a, g, b.input(1), b.input(2)) : apply(nll_grad_op, a, g, b.input(1));
+        },
+    .reads = {Reads(input(1) | input(2))},
+};
+
+NllResult nll(const Tensor& logp, const Tensor& label, const Tensor& weight, int64_t ignore_index) {
+  GRAFT_CHECK(logp.dim() >= 1, ErrorCode::shape_mismatch, "nll: needs logp[n, classes, d...]: ", logp);
+  const int64_t classes = logp.size(class_dim(logp.dim()));
+  const Tensor target = checked("nll", "label", label, classes, ignore_index, "classes");
+  const Tensor w = weight.defined() ? weight.detach().to(logp.dtype()).contiguous() : weight;  // a constant, as in PyTorch
+  NllResult r;
+  r.loss = nll_picked(logp.contiguous(), target, w, {classes, ignore_index, w.defined()}, &r.weight);
+  return r;
+}
+
+// ---- embedding -----------------------------------------------------------------------------------------------
+
+static const OpDef embedding_grad_op{  // (g, index)
+    .name = "embedding_grad",
+    .infer =
+        [](Infer& c) {
+          c.out().rank = 2;
+          c.out().size[0] = c.attrs<EmbeddingAttrs>().rows;
+          c.out().size[1] = c.in(0).size[c.in(0).rank - 1];
+        },
+    .backward =
+        [](Backward& b) {
+          const auto& a = b.attrs<EmbeddingAttrs>();
+          GRAFT_CHECK(!a.by_frequency, ErrorCode::not_implemented, "embedding: a second gradient with scale_grad_by_freq");
+          Tensor g = b.g();
+          if (a.padding >= 0) {  // that row was left out
+            Region row{.rank = 2, .size = {1, g.size(1)}, .stride = {g.size(1), 1}, .offset = a.padding * g.size(1)};
+            g = overwrite(g.contiguous(), zeros({1, g.size(1)}, g.options()), row);
+          }
+          b.to(0) = embedding(g, b.input(1), a.padding, a.by_frequency);
+        },
+    .reads = {input(1)},
+};
+static const OpDef embedding_op{
+    .name = "embedding",
+    .infer =
+        [](Infer& c) {
+          const View& index = c.in(1);
+          c.check(c.in(0).rank == 2, "weight must be [rows, width]");
+          copy_sizes(c.out(), index);
+          c.check(index.rank < kMaxRank, "index has too many dimensions");
+          c.out().rank = uint8_t(index.rank + 1);
+          c.out().size[index.rank] = c.in(0).size[1];
+        },
+    .backward =
+        [](Backward& b) {
+          b.to(0) = apply(embedding_grad_op, b.attrs<EmbeddingAttrs>(), b.g().contiguous(), b.input(1));
+        },
+    .reads = {input(1)},
+};
+Tensor embedding(const Tensor& weight, const Tensor& index, int64_t padding_idx, bool scale_grad_by_freq) {
+  GRAFT_CHECK(weight.dim() == 2, ErrorCode::shape_mismatch, "embedding: weight must be [rows, width], not ", weight);
+  const Tensor rows = checked("embedding", "index", index, weight.size(0));
+  return apply(embedding_op, EmbeddingAttrs{weight.size(0), padding_idx, scale_grad_by_freq}, weight.contiguous(), rows);
+}
+
+static const OpDef renorm_op{.name = "embedding_renorm", .infer = infer_same};
+void embedding_renorm_(const Tensor& weight, const Tensor& index, double max_norm, double norm_type) {
+  const NoGrad quiet;
+  const Tensor rows = checked("embedding", "index", index, weight.size(0));
+  if (has_values(weight)) apply_inplace(renorm_op, RenormAttrs{max_norm, norm_type}, weight, rows);
+}
+
+static const OpDef one_hot_op{
+    .name = "one_hot",
+    .infer =
+        [](Infer& c) {
+          const View& x = c.in(0);
+          c.check(x.rank < kMaxRank, "has too many dimensions");
+          copy_sizes(c.out(), x);
+          c.out().rank = uint8_t(x.rank + 1);
+          c.out().size[x.rank] = c.attrs<OneHotAttrs>().classes;
+        },
+};
+Tensor one_hot(const Tensor& x, int64_t num_classes) {
+  const Tensor label = checked("one_hot", "class", x, num_classes < 0 ? INT64_MAX : num_classes, INT64_MIN, "classes");
+  if (num_classes < 0) {
+    GRAFT_CHECK(has_values(label), ErrorCode::data_dependent, "one_hot: num_classes depends on the values of ", x);
+    GRAFT_CHECK(x.numel() > 0, "one_hot: an empty input needs num_classes");
+    num_classes = *std::max_element(label.data<int64_t>(), label.data<int64_t>() + label.numel()) + 1;
+  }
+  return apply(one_hot_op, OneHotAttrs{num_classes}, label);
+}
+
+}  // namespace graft

@@ -1,0 +1,287 @@
+// Normalizations: batch norm over all dimensions but the channels; layer, group and RMS norm over rows.
+// Both have a fused derivative and, where the derivative itself is to have one, a formula in ops.
+#include "graft/kernels/norm/attrs.h"
+
+#include "graft/core/autograd.h"
+#include "graft/core/ops.h"
+
+namespace graft::inline v1 {
+
+static const OpDef norm_rsqrt_op{
+    .name = "norm_rsqrt",
+    .infer = infer_same,
+    .backward =
+        [](Backward& b) {
+          const Tensor y = b.output();
+          b.to(0) = b.g() * (y * y * y) * -0.5;
+        },
+    .reads = {output()},
+};
+static Tensor rsqrt(const Tensor& x) { return apply(norm_rsqrt_op, {}, x.contiguous()); }
+
+constexpr Reads kNormReads = Reads(input(0) | input(1) | output(1) | output(2));
+
+static DType statistics_dtype(DType t) { return t == f16 || t == bf16 ? f32 : t; }
+static Tensor as_statistics(const Tensor& t, const Tensor& x) {
+  return t.defined() ? t.to(statistics_dtype(x.dtype())).contiguous() : t;
+}
+static bool is_channels_last(const Tensor& x) {
+  return x.dim() > 2 && x.view().stride[1] == 1 && is_dense(x.view());
+}
+
+// ---- the derivative as a formula -----------------------------------------------------------------------------
+
+// y = xhat w + b with xhat = (x - mean) rstd. `statistics` is x's shape with 1 where it is averaged, w broadcasts to x.
+struct NormFormula {
+  Tensor x, g, w;
+  Shape statistics;
+  bool center = true;
+  double eps = 0;
+
+  Tensor xhat = {}, dx = {};
+  void run() {
+    const double part = double(numel_of(statistics)) / double(x.numel());
+    const auto mean = [&](const Tensor& t) { return sum_to(t, statistics) * part; };
+    const Tensor centered = center ? x - mean(x) : x;
+    const Tensor rstd = rsqrt(mean(centered * centered) + eps);
+    xhat = centered * rstd;
+    const Tensor h = w.defined() ? g * w : g;
+    Tensor d = h - xhat * mean(h * xhat);
+    if (center) d = d - mean(h);
+    dx = d * rstd;
+  }
+};
+
+// ---- batch norm ----------------------------------------------------------------------------------------------
+
+static Shape channels_of(const Shape& x) {  // [1, channels, 1, 1]
+  Shape s = x;
+  for (int i = 0; i < s.rank(); ++i)
+    if (i != 1) s[i] = 1;
+  return s;
+}
+static void infer_channels(Infer& c, int i, const View& x) {
+  View& v = c.out(i);
+  v.rank = 1;
+  v.size[0] = x.size[1];
+  v.dtype = statistics_dtype(x.dtype);
+}
+static void check_channels(const Infer& c, int first) {
+  const View& x = c.in(0);
+  c.check(x.rank >= 2, "needs at least two dimensions");
+  for (int i = first; i < c.inputs(); ++i) {
+    const View& v = c.in(i);
+    c.check(v.rank == 1 && v.size[0] == x.size[1], "statistics, weight and bias must be [", x.size[1], "]");
+    c.check(v.dtype == statistics_dtype(x.dtype), "statistics, weight and bias must be ",
+            name_of(statistics_dtype(x.dtype)));
+  }
+}
+
+static const OpDef batch_norm_grad_op{  // (x, g, mean, var[, weight]): first order only
+    .name = "batch_norm_grad",
+    .infer =
+        [](Infer& c) {
+          infer_same(c);
+          infer_channels(c, 1, c.in(0));
+          infer_channels(c, 2, c.in(0));
+        },
+};
+
+static void batch_norm_backward(Backward& b) {
+  const auto& a = b.attrs<BatchNormAttrs>();
+  const Tensor& x = b.input(0);
+  const Tensor w = a.weight ? b.input(1) : Tensor();
+  Tensor dw, db;
+  if (b.create_graph()) {
+    const Shape channels = channels_of(x.shape());
+    NormFormula f{.x = x, .g = b.g(), .w = a.weight ? w.reshape(channels) : w, .statistics = channels, .eps = a.eps};
+    f.run();
+    b.to(0) = f.dx;
+    if (a.weight) dw = sum_to(b.g() * f.xhat, channels).reshape(w.shape());
+    if (a.bias) db = sum_to(b.g(), channels).reshape({x.size(1)});
+  } else {
+    std::array<Tensor, 3> out;
+    const Tensor g = clone_as(b.g(), x.strides()), mean = b.output(1), var = b.output(2);
+    std::array<TensorImpl*, 5> in{x.impl(), g.impl(), mean.impl(), var.impl(), w.impl()};
+    apply_into(Call{batch_norm_grad_op, std::span(in).first(a.weight ? 5 : 4), a}, out);
+    b.to(0) = out[0];
+    dw = out[1];
+    db = out[2];
+  }
+  if (a.weight) b.to(1) = dw;
+  if (a.bias) b.to(a.weight ? 2 : 1) = db;
+}
+static const OpDef batch_norm_op{
+    .name = "batch_norm",
+    .infer =
+        [](Infer& c) {
+          check_channels(c, 1);
+          infer_same(c);
+          infer_channels(c, 1, c.in(0));
+          infer_channels(c, 2, c.in(0));
+        },
+    .backward = batch_norm_backward,
+    .reads = {kNormReads, kNormReads, kNormReads},
+};
+
+static void batch_norm_eval_backward(Backward& b) {
+  const auto& a = b.attrs<BatchNormAttrs>();
+  const int bias = a.weight ? 4 : 3;
+  const Tensor& g = b.g();
+  const Shape channels = channels_of(g.shape());
+  const auto wide = [&](const Tensor& t) { return t.reshape(channels).to(g.dtype()); };
+  if (a.bias && b.needs(bias)) b.to(bias) = sum_to(g, channels).reshape({g.size(1)});
+  if (!b.needs(0) && !(a.weight && b.needs(3))) return;
+  const Tensor rstd = rsqrt(b.input(2) + a.eps);
+  if (b.needs(0)) b.to(0) = g * wide(a.weight ? rstd * b.input(3) : rstd);
+  if (a.weight && b.needs(3))
+    b.to(3) = sum_to(g * ((b.input(0) - wide(b.input(1))) * wide(rstd)), channels).reshape({g.size(1)});
+}
+static const OpDef batch_norm_eval_op{
+    .name = "batch_norm_eval",
+    .infer = [](Infer& c) { check_channels(c, 1), infer_same(c); },
+    .backward = batch_norm_eval_backward,
+    .reads = {Reads(input(2) | input(3)), 0, 0, Reads(input(0) | input(1) | input(2))},
+};
+
+// Inputs that are undefined are left out; the kernels know by the attributes which are there.
+template <size_t N> static void apply_defined(const OpDef& op, const Attrs& attrs, const Tensor* const (&all)[N],
+                                              std::span<Tensor> out) {
+  std::array<TensorImpl*, N> in{};
+  size_t n = 0;
+  for (const Tensor* t : all)
+    if (t->defined()) in[n++] = t->impl();
+  apply_into(Call{op, std::span(in).first(n), attrs}, out);
+}
+static Tensor in_known_layout(const Tensor& x) { return x.is_contiguous() || is_channels_last(x) ? x : x.contiguous(); }
+
+NormResult batch_norm_train(const Tensor& input, const Tensor& weight, const Tensor& bias, double eps) {
+  const Tensor x = in_known_layout(input), w = as_statistics(weight, x), b = as_statistics(bias, x);
+  std::array<Tensor, 3> out;
+  apply_defined(batch_norm_op, BatchNormAttrs{eps, w.defined(), b.defined()}, {&x, &w, &b}, out);
+  return {out[0], out[1], out[2]};
+}
+Tensor batch_norm_eval(const Tensor& input, const Tensor& mean, const Tensor& var, const Tensor& weight, const Tensor& bias,
+                       double eps) {
+  const Tensor x = in_known_layout(input), w = as_statistics(weight, x), b = as_statistics(bias, x);
+  const Tensor m = as_statistics(mean, x), v = as_statistics(var, x);
+  Tensor out;
+  apply_defined(batch_norm_eval_op, BatchNormAttrs{eps, w.defined(), b.defined()}, {&x, &m, &v, &w, &b}, {&out, 1});
+  return out;
+}
+
+// ---- rows: layer, group and RMS norm -------------------------------------------------------------------------
+
+static const OpDef row_norm_grad_op{  // (x, g, mean, rstd[, weight]): first order only
+    .name = "row_norm_grad",
+    .infer =
+        [](Infer& c) {
+          infer_same(c);
+          const auto& a = c.attrs<RowNormAttrs>();
+          for (int i = 1; i < c.outputs(); ++i) {
+            c.out(i).rank = 1;
+            c.out(i).size[0] = a.length / a.inner * a.groups;
+            c.out(i).dtype = statistics_dtype(c.in(0).dtype);
+          }
+        },
+};
+
+static void row_norm_backward(Backward& b) {
+  const auto& a = b.attrs<RowNormAttrs>();
+  const Tensor& x = b.input(0);
+  const Tensor w = a.weight ? b.input(1) : Tensor();
+  Tensor dw, db;
+  if (b.create_graph()) {
+    const int64_t weights = a.length / a.inner;
+    const int64_t lead = x.numel() / std::max<int64_t>(1, a.length * a.groups);
+    const Shape wide{lead, a.groups, weights, a.inner}, affine{1, a.groups, weights, 1};
+    NormFormula f{.x = x.reshape(wide), .g = b.g().reshape(wide), .w = a.weight ? w.reshape(affine) : w,
+                  .statistics = {lead, a.groups, 1, 1}, .center = a.center, .eps = a.eps};
+    f.run();
+    b.to(0) = f.dx.reshape(x.shape());
+    if (a.weight) dw = sum_to(f.g * f.xhat, affine);
+    if (a.bias) db = sum_to(f.g, affine);
+  } else {
+    std::array<Tensor, 3> out;
+    const Tensor g = b.g().contiguous(), mean = b.output(1), rstd = b.output(2);
+    std::array<TensorImpl*, 5> in{x.impl(), g.impl(), mean.impl(), rstd.impl(), w.impl()};
+    apply_into(Call{row_norm_grad_op, std::span(in).first(a.weight ? 5 : 4), a},
+               std::span(out).first(a.weight || a.bias ? 3 : 1));
+    b.to(0) = out[0];
+    dw = out[1];
+    db = out[2];
+  }
+  const Shape shape{a.length / a.inner * a.groups};
+  if (a.weight) b.to(1) = dw.reshape(shape);
+  if (a.bias) b.to(a.weight ? 2 : 1) = db.reshape(shape);
+}
+static const OpDef row_norm_op{
+    .name = "row_norm",
+    .infer =
+        [](Infer& c) {
+          const auto& a = c.attrs<RowNormAttrs>();
+          const View& x = c.in(0);
+          copy_sizes(c.out(), x);
+          for (int i = 1; i < 3; ++i) {
+            c.out(i).rank = 1;
+            c.out(i).size[0] = x.numel / std::max<int64_t>(1, a.length);
+            c.out(i).dtype = statistics_dtype(x.dtype);
+          }
+        },
+    .backward = row_norm_backward,
+    .reads = {kNormReads, kNormReads, kNormReads},
+};
+
+static std::array<Tensor, 3> row_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, RowNormAttrs a) {
+  const Tensor x = input.contiguous();
+  const auto flat = [&](const Tensor& t) {
+    return t.defined() ? as_statistics(t, x).reshape({t.numel()}).contiguous() : t;
+  };
+  const Tensor w = flat(weight), b = flat(bias);
+  a.weight = w.defined();
+  a.bias = b.defined();
+  std::array<Tensor, 3> out;
+  apply_defined(row_norm_op, a, {&x, &w, &b}, out);
+  return out;
+}
+
+static int64_t check_normalized(const char* op, const Tensor& x, const Shape& normalized, const Tensor& w, const Tensor& b) {
+  const int lead = x.dim() - normalized.rank();
+  bool ok = normalized.rank() > 0 && lead >= 0;
+  for (int i = 0; ok && i < normalized.rank(); ++i) ok = x.size(lead + i) == normalized[i];
+  GRAFT_CHECK(ok, ErrorCode::shape_mismatch, op, ": expects input with shape [*, ", normalized, "], but got ", x);
+  for (const Tensor* t : {&w, &b})
+    GRAFT_CHECK(!t->defined() || t->shape() == normalized, ErrorCode::shape_mismatch, op,
+                ": weight and bias must be of normalized_shape ", normalized, ", but got ", *t);
+  return int64_t(numel_of(normalized));
+}
+
+Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias, double eps) {
+  const int64_t n = check_normalized("layer_norm", x, normalized_shape, weight, bias);
+  return row_norm(x, weight, bias, {.eps = eps, .length = n})[0];
+}
+Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, std::optional<double> eps) {
+  const int64_t n = check_normalized("rms_norm", x, normalized_shape, weight, {});
+  const double epsilon = statistics_dtype(x.dtype()) == f64 ? 0x1p-52 : 0x1p-23;
+  return row_norm(x, weight, {}, {.eps = eps.value_or(epsilon), .length = n, .center = false})[0];
+}
+GroupNormResult group_norm_stats(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps) {
+  GRAFT_CHECK(x.dim() >= 2, ErrorCode::shape_mismatch, "group_norm: needs at least two dimensions: ", x);
+  const int64_t channels = x.size(1);
+  GRAFT_CHECK(groups > 0 && channels % groups == 0, ErrorCode::shape_mismatch, "group_norm: Expected number of channels in input to be divisible by num_groups, but got input of shape ",
+              x.shape(), " and num_groups=", groups);
+  for (const Tensor* t : {&weight, &bias})
+    GRAFT_CHECK(!t->defined() || (t->dim() == 1 && t->numel() == channels), ErrorCode::shape_mismatch,
+                "group_norm: weight and bias must be [", channels, "], but got ", *t);
+  int64_t inner = 1;
+  for (int i = 2; i < x.dim(); ++i) inner *= x.size(i);
+  const RowNormAttrs a{.eps = eps, .length = channels / groups * inner, .groups = groups, .inner = std::max<int64_t>(inner, 1)};
+  auto out = row_norm(x, weight, bias, a);
+  if (is_channels_last(x)) out[0] = clone_as(out[0], x.strides());
+  return {out[0], out[1], out[2]};
+}
+Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight, const Tensor& bias, double eps) {
+  return group_norm_stats(x, num_groups, weight, bias, eps).values;
+}
+
+}  // namespace graft
