@@ -1,5 +1,6 @@
 // The public ops: free functions, one line each.
 #pragma once
+#include "graft/core/index.h"
 #include "graft/core/tensor.h"
 #include "graft/kernels/conv/attrs.h"
 #include "graft/kernels/move/attrs.h"
@@ -35,7 +36,6 @@ Tensor log_softmax(const Tensor&, int dim);
 Tensor cat(const Tensors&, int dim = 0);
 struct MaxResult { Tensor values, indices; };
 MaxResult max(const Tensor&, int dim);
-Tensor gather(const Tensor&, int dim, const Tensor& index);  // index i64, sizes equal but in dim
 
 // Normalizations. Statistics of 16-bit inputs are f32. Layouts are kept: channels last stays so.
 struct NormResult { Tensor values, mean, var; };  // var is biased
@@ -74,9 +74,34 @@ inline Tensor operator+(const Tensor& a, double s) { return affine(a, 1, s); }
 
 // ---- views and movement --------------------------------------------------------------------------------------
 
-Tensor stack(const Tensors&, int dim = 0);
 Tensor view_as_real(const Tensor&);     // c64[..] as f32[..,2], the same memory
 Tensor view_as_complex(const Tensor&);
+
+// ---- indexing (x.index({...}) is in core/index.h) ------------------------------------------------------------
+// Indices are i64 or i32; one out of range is an Error that names it. Ops whose result's size depends on values
+// (nonzero, masked_select) raise ErrorCode::data_dependent for meta tensors and in a dry run.
+
+Tensor gather(const Tensor&, int dim, const Tensor& index);  // x[.., index[.., k, ..], ..]
+Tensor scatter(const Tensor&, int dim, const Tensor& index, const Tensor& src);
+Tensor scatter(const Tensor&, int dim, const Tensor& index, Scalar value);
+Tensor scatter(const Tensor&, int dim, const Tensor& index, const Tensor& src, std::string_view reduce);  // add, multiply
+Tensor scatter(const Tensor&, int dim, const Tensor& index, Scalar value, std::string_view reduce);
+Tensor scatter_add(const Tensor&, int dim, const Tensor& index, const Tensor& src);
+// reduce: sum, prod, mean, amax, amin
+Tensor scatter_reduce(const Tensor&, int dim, const Tensor& index, const Tensor& src, std::string_view reduce,
+                      bool include_self = true);
+Tensor index_select(const Tensor&, int dim, const Tensor& index);
+Tensor index_add(const Tensor&, int dim, const Tensor& index, const Tensor& source, Scalar alpha = 1);
+Tensor index_copy(const Tensor&, int dim, const Tensor& index, const Tensor& source);
+Tensor index_fill(const Tensor&, int dim, const Tensor& index, Scalar value);
+Tensor take(const Tensor&, const Tensor& index);  // of the flattened tensor
+Tensor take_along_dim(const Tensor&, const Tensor& index, std::optional<int> dim = {});
+Tensor masked_fill(const Tensor&, const Tensor& mask, Scalar value);
+Tensor masked_fill(const Tensor&, const Tensor& mask, const Tensor& value);  // 0-dim
+Tensor masked_select(const Tensor&, const Tensor& mask);
+Tensor masked_scatter(const Tensor&, const Tensor& mask, const Tensor& source);
+Tensor nonzero(const Tensor&);        // [count, rank], i64
+Tensors where(const Tensor& condition);  // the columns of nonzero
 
 // What a view is, seen from its contiguous base; and the ops that autograd needs for writing through views.
 Region region_of(const View&, const View& base);

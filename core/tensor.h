@@ -21,6 +21,7 @@ namespace graft::inline v1 {
 
 class Generator;
 class Tensor;
+class TensorIndex;
 struct Node;
 struct TensorImpl;
 using Tensors = std::vector<Tensor>;
@@ -210,6 +211,23 @@ class Tensor {
   const Tensor& relu_() const;
   const Tensor& copy_(const Tensor&) const;
 
+  // Indexing (core/index.h): x.index({Slice(1, None, 2), Ellipsis, None, 3, mask, indices}).
+  Tensor index(std::initializer_list<TensorIndex>) const;
+  Tensor index(const std::vector<TensorIndex>&) const;
+  const Tensor& index_put_(std::initializer_list<TensorIndex>, const Tensor& value, bool accumulate = false) const;
+  const Tensor& index_put_(std::initializer_list<TensorIndex>, Scalar value) const;
+  const Tensor& index_put_(const std::vector<TensorIndex>&, const Tensor& value, bool accumulate = false) const;
+
+  // In place, by index (their functions are in core/ops.h).
+  const Tensor& scatter_(int dim, const Tensor& index, const Tensor& src) const;
+  const Tensor& scatter_(int dim, const Tensor& index, Scalar value) const;
+  const Tensor& scatter_add_(int dim, const Tensor& index, const Tensor& src) const;
+  const Tensor& index_add_(int dim, const Tensor& index, const Tensor& source, Scalar alpha = 1) const;
+  const Tensor& index_copy_(int dim, const Tensor& index, const Tensor& source) const;
+  const Tensor& index_fill_(int dim, const Tensor& index, Scalar value) const;
+  const Tensor& masked_fill_(const Tensor& mask, Scalar value) const;
+  const Tensor& masked_scatter_(const Tensor& mask, const Tensor& source) const;
+
   // In place, random (core/random.h).
   const Tensor& uniform_(double from = 0, double to = 1, Generator* = nullptr) const;
   const Tensor& normal_(double mean = 0, double std = 1, Generator* = nullptr) const;
@@ -234,6 +252,7 @@ Tensor empty(const Shape&, const Options& = {});
 Tensor full(const Shape&, Scalar value, const Options& = {});
 inline Tensor zeros(const Shape& s, const Options& o = {}) { return full(s, 0.0, o); }
 inline Tensor ones(const Shape& s, const Options& o = {}) { return full(s, 1.0, o); }
+Tensor stack(const Tensors&, int dim = 0);
 Tensor scalar_tensor(Scalar, const Options& = {});  // 0-dim; dtype by the kind of number
 // Copies `values` (contiguous, of type `from`).
 Tensor tensor_of(const void* values, DType from, const Shape&, const Options&);
@@ -259,6 +278,22 @@ template <class T> Tensor tensor(std::initializer_list<T> values, const Shape& s
 }
 template <class T> Tensor tensor(std::initializer_list<T> values, const Options& options = {}) {
   return tensor(values, Shape({int64_t(values.size())}), options);
+}
+// Nested lists: tensor({{1., 2.}, {3., 4.}}).
+template <class T> Tensor tensor(std::initializer_list<std::initializer_list<T>> rows, const Options& options = {}) {
+  std::vector<Tensor> made;
+  for (const std::initializer_list<T>& row : rows) made.push_back(tensor(row, options));
+  return stack(made);
+}
+template <class T> Tensor tensor(std::initializer_list<std::initializer_list<std::initializer_list<T>>> blocks, const Options& options = {}) {
+  std::vector<Tensor> made;
+  for (const auto& block : blocks) made.push_back(tensor(block, options));
+  return stack(made);
+}
+template <class T>
+  requires(!std::is_same_v<T, bool>)
+Tensor tensor(const std::vector<T>& values, const Options& options = {}) {
+  return tensor(std::span<const T>(values), Shape({int64_t(values.size())}), options);
 }
 // Foreign memory, not copied. `release` runs when the last tensor that uses it is gone; strides in elements.
 Tensor from_blob(void* data, const Shape&, const Options& = {}, std::function<void()> release = {});

@@ -37,6 +37,7 @@ void register_all() {
   register_label_cpu();
   register_random_cpu();
   register_optimizer_cpu();
+  register_index_cpu();
 }
 
 }  // namespace

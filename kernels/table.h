@@ -47,5 +47,6 @@ void register_row_norm_cpu();
 void register_label_cpu();
 void register_random_cpu();
 void register_optimizer_cpu();
+void register_index_cpu();
 
 }  // namespace graft

@@ -33,6 +33,8 @@ using ModuleSet = std::unordered_set<const Module*>;
 
 class Module : public std::enable_shared_from_this<Module> {
  public:
+  Module() = default;
+  Module(const Module& source);  // only inside clone(); elsewhere an Error
   Module(Module&&) = delete;
   Module& operator=(const Module&) = delete;
   virtual ~Module();
@@ -161,8 +163,6 @@ class Module : public std::enable_shared_from_this<Module> {
   template <class M> static void made_as(M& m);
 
  protected:
-  Module() = default;
-  Module(const Module& source);  // only inside clone()
   virtual void set_training(bool on) { training_ = on; }  // overridden by modules that stay in one mode
 
   // For containers.

@@ -11,6 +11,7 @@
 #include "graft/nn/init.h"
 #include "graft/nn/linear.h"
 #include "graft/nn/registry.h"
+#include "refused.h"
 
 namespace {
 
@@ -20,14 +21,6 @@ using nn::Linear;
 using nn::make;
 using nn::ModuleList;
 using nn::Sequential;
-
-#define EXPECT_REFUSED(part, ...)                                               \
-  try {                                                                         \
-    __VA_ARGS__;                                                                \
-    ADD_FAILURE() << "not refused: " #__VA_ARGS__;                              \
-  } catch (const graft::Error& e) {                                             \
-    EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what(); \
-  }
 
 struct Times : nn::Layer {
   double k;

@@ -8,6 +8,7 @@
 #include "graft/core/ops.h"
 #include "graft/nn/child.h"
 #include "graft/nn/param.h"
+#include "refused.h"
 
 namespace {
 
@@ -17,14 +18,6 @@ using nn::Layer;
 using nn::make;
 using nn::ModuleOf;
 using nn::ModulePtr;
-
-#define EXPECT_REFUSED(part, ...)                                                              \
-  try {                                                                                        \
-    __VA_ARGS__;                                                                               \
-    ADD_FAILURE() << "not refused: " #__VA_ARGS__;                                             \
-  } catch (const graft::Error& e) {                                                            \
-    EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();                \
-  }
 
 Tensor number(double v) { return full({}, v, f64); }
 const Tensor one = number(1);

@@ -61,38 +61,6 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   return apply(sum_op, a, x);
 }
 
-// scatter(g, index, dim, size): zeros with g added at the indices; the transpose of gather.
-struct ScatterAttrs { int dim = 0; int64_t size = 0; };  // begins like DimAttrs
-extern const OpDef scatter_op;
-static const OpDef gather_op{
-    .name = "gather",
-    .infer =
-        [](Infer& c) {
-          c.check(c.in(0).rank == c.in(1).rank, "x and index have different ranks");
-          copy_sizes(c.out(), c.in(1));
-        },
-    .backward =
-        [](Backward& b) {
-          const int dim = b.attrs<DimAttrs>().dim;
-          b.to(0) = apply(scatter_op, ScatterAttrs{dim, b.input_shape(0)[dim]}, b.g(), b.input(1));
-        },
-    .reads = {input(1)},
-};
-const OpDef scatter_op{
-    .name = "scatter",
-    .infer =
-        [](Infer& c) {
-          const auto& a = c.attrs<ScatterAttrs>();
-          copy_sizes(c.out(), c.in(0));
-          c.out().size[a.dim] = a.size;
-        },
-    .backward = [](Backward& b) { b.to(0) = gather(b.g(), b.attrs<ScatterAttrs>().dim, b.input(1)); },
-    .reads = {input(1)},
-};
-Tensor gather(const Tensor& x, int dim, const Tensor& index) {
-  return apply(gather_op, DimAttrs{wrap_dim("gather", dim, x.view())}, x, index);
-}
-
 static const OpDef max_op{
     .name = "max",
     .infer =
@@ -110,7 +78,7 @@ static const OpDef max_op{
           const Shape x = b.input_shape(0);
           Shape one = x;
           one[dim] = 1;
-          b.to(0) = apply(scatter_op, ScatterAttrs{dim, x[dim]}, b.g().reshape(one), b.output(1).reshape(one));
+          b.to(0) = scatter_add(zeros(x, b.g().options()), dim, b.output(1).reshape(one), b.g().reshape(one));
         },
     .reads = {output(1)},
 };

@@ -1,5 +1,6 @@
-// Kernels on cpu that only move elements: copy and convert, fill, concatenate, write a region, gather, scatter.
+// Kernels on cpu that only move elements: copy and convert, fill, concatenate, write a region.
 #include "graft/kernels/move/attrs.h"
+#include "graft/kernels/move/copy.h"
 
 #include <array>
 #include <cstring>
@@ -24,6 +25,8 @@ template <class... T> Row convert_row_of(DType to, DType from, TypeList<T...>) {
   });
   return row;
 }
+}  // namespace
+
 void copy_into(const View& to, const View& from) {
   const View* in[] = {&from};
   const View* out[] = {&to};
@@ -32,6 +35,8 @@ void copy_into(const View& to, const View& from) {
     return void(to.numel && std::memcpy(to.data, from.data, size_t(to.numel * size_of(to.dtype))));
   for_each_row(l, convert_row_of(to.dtype, from.dtype, AllTypes{}));
 }
+
+namespace {
 
 Decline copy_last_input(const Launch& l) {  // clone(x), to(x), copy(dst, src)
   copy_into(*l.out[0], *l.in.back());
@@ -88,42 +93,6 @@ Decline overwrite(const Launch& l) {
   return kRan;
 }
 
-// gather: out[.., k, ..] = x[.., index[.., k, ..], ..]; scatter adds the other way round into zeros.
-template <class T, bool to_x> void walk_index(const View& x, const View& index, const View& y, int dim) {
-  std::array<int64_t, kMaxRank> at{};
-  for (int64_t n = index.numel; n > 0; --n) {
-    int64_t ix = 0, ii = 0, iy = 0;
-    for (int d = 0; d < index.rank; ++d) {
-      ii += at[size_t(d)] * index.stride[d];
-      iy += at[size_t(d)] * y.stride[d];
-      if (d != dim) ix += at[size_t(d)] * x.stride[d];
-    }
-    ix += index.as<int64_t>()[ii] * x.stride[dim];
-    if constexpr (to_x) add_to(x.as<T>()[ix], y.as<T>()[iy]);
-    else y.as<T>()[iy] = x.as<T>()[ix];
-    for (int d = index.rank - 1; d >= 0 && ++at[size_t(d)] == index.size[d]; --d) at[size_t(d)] = 0;
-  }
-}
-Decline check_index(const View& index, int64_t limit) {
-  if (index.dtype != DType::i64 || !index.contiguous) return "needs a contiguous i64 index";
-  for (int64_t i = 0; i < index.numel; ++i)
-    if (index.as<int64_t>()[i] < 0 || index.as<int64_t>()[i] >= limit) return "index out of range";
-  return kRan;
-}
-template <class T> Decline gather(const Launch& l) {
-  const int dim = l.attrs_as<DimAttrs>().dim;
-  if (const Decline why = check_index(*l.in[1], l.in[0]->size[dim])) return why;
-  walk_index<T, false>(*l.in[0], *l.in[1], *l.out[0], dim);
-  return kRan;
-}
-template <class T> Decline scatter(const Launch& l) {
-  const int dim = l.attrs_as<DimAttrs>().dim;
-  if (const Decline why = check_index(*l.in[1], l.out[0]->size[dim])) return why;
-  if (l.out[0]->numel) std::memset(l.out[0]->data, 0, size_t(l.out[0]->numel) * sizeof(T));
-  walk_index<T, true>(*l.out[0], *l.in[1], *l.in[0], dim);
-  return kRan;
-}
-
 template <class T> void add_typed() {
   constexpr DType t = dtype_of<T>::value;
   for (const char* op : {"clone", "to", "to_device", "copy"}) add_kernel(op, Device::cpu, t, "rows", copy_last_input);
@@ -134,8 +103,6 @@ template <class T> void add_typed() {
 template <class T> void add_numeric() {
   constexpr DType t = dtype_of<T>::value;
   add_kernel("embed", Device::cpu, t, "rows", embed<T>);
-  add_kernel("gather", Device::cpu, t, "reference", gather<T>);
-  add_kernel("scatter", Device::cpu, t, "reference", scatter<T>);
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ OpCases activation_cases();
 OpCases reduce_cases();
 OpCases view_cases();
 OpCases move_cases();
+OpCases index_cases();
 OpCases nn_cases();
 OpCases conv_cases();
 OpCases norm_cases();
