@@ -24,9 +24,15 @@ if(GRAFT_CCACHE AND GRAFT_CCACHE_PROGRAM)
   endif()
 endif()
 
+# Compilers that the project is not tested with may know warnings of their own; there they stay warnings.
+set(werror)
+if(GRAFT_WERROR AND "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}" MATCHES "^(GNU 12|Clang 19)\\.")
+  set(werror -Werror)
+endif()
+
 function(graft_options target)
   target_compile_features(${target} PRIVATE cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
-  target_compile_options(${target} PRIVATE -Wall -Wextra $<$<BOOL:${GRAFT_WERROR}>:-Werror>
+  target_compile_options(${target} PRIVATE -Wall -Wextra ${werror}
                          $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
 endfunction()
