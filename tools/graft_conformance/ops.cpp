@@ -30,7 +30,7 @@ void check_gradients(const CaseFile& file, const Json& c, const Outputs& outputs
   }
   for (const auto& [key, value] : c.at("grads").items()) inputs.push_back(tensors.get(key));
   if (inputs.empty()) return;
-  const Tensors grads = grad(probed, inputs, {}, probes);
+  const Tensors grads = grad(probed, inputs, {.grad_outputs = probes});
   size_t i = 0;
   for (const auto& [key, value] : c["grads"].items()) {
     const Tensor want = file.tensor(value);
