@@ -76,6 +76,83 @@ inline Tensor operator+(const Tensor& a, double s) { return affine(a, 1, s); }
 
 Tensor view_as_real(const Tensor&);     // c64[..] as f32[..,2], the same memory
 Tensor view_as_complex(const Tensor&);
+Tensor flip(const Tensor&, const Shape& dims);
+Tensor fliplr(const Tensor&);
+Tensor flipud(const Tensor&);
+Tensor rot90(const Tensor&, int k = 1, const Shape& dims = {0, 1});
+Tensor roll(const Tensor&, const Shape& shifts, const Shape& dims = {});  // without dims: of the flattened tensor
+Tensor tril(const Tensor&, int64_t diagonal = 0);
+Tensor triu(const Tensor&, int64_t diagonal = 0);
+Tensor diag(const Tensor&, int64_t diagonal = 0);  // a vector as a matrix, the diagonal of a matrix
+Tensor diag_embed(const Tensor&, int64_t offset = 0, int dim1 = -2, int dim2 = -1);
+Tensor repeat(const Tensor&, const Shape& repeats);
+Tensor tile(const Tensor&, const Shape& repeats);
+Tensor repeat_interleave(const Tensor&, int64_t repeats, std::optional<int> dim = {});
+Tensor repeat_interleave(const Tensor&, const Tensor& repeats, std::optional<int> dim = {});
+Tensors broadcast_tensors(const Tensors&);
+Tensors meshgrid(const Tensors&, std::string_view indexing = "ij");
+Tensor hstack(const Tensors&);
+Tensor vstack(const Tensors&);
+Tensor dstack(const Tensors&);
+// Pairs (before, after) from the last dimension; negative ones cut off. mode: constant, reflect, replicate, circular.
+Tensor pad(const Tensor&, const std::vector<int64_t>& pads, std::string_view mode = "constant", Scalar value = 0);
+Tensor pixel_shuffle(const Tensor&, int64_t upscale_factor);      // [.., c r r, h, w] -> [.., c, h r, w r]
+Tensor pixel_unshuffle(const Tensor&, int64_t downscale_factor);
+// nn.functional.unfold and fold: windows of an image as columns, and the sum of columns as an image.
+struct WindowOptions { std::array<int64_t, 2> kernel_size, dilation{1, 1}, padding{0, 0}, stride{1, 1}; };
+Tensor im2col(const Tensor&, const WindowOptions&);  // [n, c, h, w] -> [n, c kh kw, windows]
+Tensor col2im(const Tensor&, const std::array<int64_t, 2>& output_size, const WindowOptions&);
+// mode: nearest, nearest-exact, area, linear, bilinear, bicubic, trilinear. One of size and scale_factor is given: one
+// number, or one per spatial dimension.
+struct InterpolateOptions {
+  std::vector<int64_t> size = {};
+  std::vector<double> scale_factor = {};
+  std::string mode = "nearest";
+  std::optional<bool> align_corners = {};
+  bool recompute_scale_factor = false;
+};
+Tensor interpolate(const Tensor&, const InterpolateOptions&);
+
+// ---- making tensors ------------------------------------------------------------------------------------------
+
+Tensor arange(Scalar end, const Options& = {});  // i64 if all are integers, else f32
+Tensor arange(Scalar start, Scalar end, Scalar step = 1, const Options& = {});
+Tensor linspace(Scalar start, Scalar end, int64_t steps, const Options& = {});
+Tensor logspace(Scalar start, Scalar end, int64_t steps, double base = 10, const Options& = {});
+Tensor eye(int64_t n, std::optional<int64_t> m = {}, const Options& = {});
+Tensor empty_like(const Tensor&, const Options& = {});
+Tensor full_like(const Tensor&, Scalar value, const Options& = {});
+Tensor zeros_like(const Tensor&, const Options& = {});
+Tensor ones_like(const Tensor&, const Options& = {});
+Tensor empty_strided(const Shape& size, const Shape& stride, const Options& = {});
+Tensor tril_indices(int64_t rows, int64_t columns, int64_t offset = 0, const Options& = {});
+Tensor triu_indices(int64_t rows, int64_t columns, int64_t offset = 0, const Options& = {});
+Tensor complex(const Tensor& real, const Tensor& imag);
+
+// ---- order ---------------------------------------------------------------------------------------------------
+
+struct Sorted { Tensor values, indices; };
+Sorted sort(const Tensor&, int dim = -1, bool descending = false, bool stable = true);  // always stable
+Tensor argsort(const Tensor&, int dim = -1, bool descending = false, bool stable = true);
+Tensor msort(const Tensor&);
+Sorted topk(const Tensor&, int64_t k, int dim = -1, bool largest = true, bool sorted = true);
+Sorted kthvalue(const Tensor&, int64_t k, int dim = -1, bool keepdim = false);
+Sorted median(const Tensor&, int dim, bool keepdim = false);
+Tensor median(const Tensor&);
+struct Unique { Tensor values, inverse, counts; };
+Unique unique(const Tensor&);  // of all elements, sorted
+Unique unique_consecutive(const Tensor&);
+Tensor bincount(const Tensor&, const Tensor& weights = {}, int64_t minlength = 0);
+Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right = false, bool out_int32 = false);
+Tensor bucketize(const Tensor& values, const Tensor& boundaries, bool right = false, bool out_int32 = false);
+
+// ---- contractions --------------------------------------------------------------------------------------------
+
+Tensor einsum(std::string_view equation, const Tensors&);
+Tensor tensordot(const Tensor&, const Tensor&, int dims = 2);
+Tensor tensordot(const Tensor&, const Tensor&, const Shape& dims_a, const Shape& dims_b);
+Tensor outer(const Tensor&, const Tensor&);
+Tensor kron(const Tensor&, const Tensor&);
 
 // ---- indexing (x.index({...}) is in core/index.h) ------------------------------------------------------------
 // Indices are i64 or i32; one out of range is an Error that names it. Ops whose result's size depends on values

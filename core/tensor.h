@@ -226,6 +226,8 @@ class Tensor {
   const Tensor& index_copy_(int dim, const Tensor& index, const Tensor& source) const;
   const Tensor& index_fill_(int dim, const Tensor& index, Scalar value) const;
   const Tensor& masked_fill_(const Tensor& mask, Scalar value) const;
+  const Tensor& tril_(int64_t diagonal = 0) const;
+  const Tensor& triu_(int64_t diagonal = 0) const;
   const Tensor& masked_scatter_(const Tensor& mask, const Tensor& source) const;
 
   // In place, random (core/random.h).

@@ -38,6 +38,9 @@ void register_all() {
   register_random_cpu();
   register_optimizer_cpu();
   register_index_cpu();
+  register_rearrange_cpu();
+  register_sort_cpu();
+  register_resample_cpu();
 }
 
 }  // namespace

@@ -48,5 +48,8 @@ void register_label_cpu();
 void register_random_cpu();
 void register_optimizer_cpu();
 void register_index_cpu();
+void register_rearrange_cpu();
+void register_sort_cpu();
+void register_resample_cpu();
 
 }  // namespace graft

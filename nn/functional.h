@@ -229,4 +229,15 @@ struct AttentionOptions {
 Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
                                     const AttentionOptions& = {});
 
+// ---- shapes (the options are in core/ops.h) ------------------------------------------------------------------
+
+using graft::interpolate;
+using graft::pad;
+using graft::pixel_shuffle;
+using graft::pixel_unshuffle;
+inline Tensor unfold(const Tensor& input, const WindowOptions& o) { return im2col(input, o); }
+inline Tensor fold(const Tensor& input, const std::array<int64_t, 2>& output_size, const WindowOptions& o) {
+  return col2im(input, output_size, o);
+}
+
 }  // namespace graft::nn::functional

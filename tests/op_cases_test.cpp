@@ -38,7 +38,8 @@ struct Family {
 };
 const Family kFamilies[] = {{"pointwise", pointwise_cases}, {"activation", activation_cases}, {"reduce", reduce_cases},
                             {"views", view_cases},          {"move", move_cases},             {"nn", nn_cases},
-                            {"index", index_cases},         {"conv", conv_cases},             {"norm", norm_cases}};
+                            {"index", index_cases},         {"conv", conv_cases},             {"norm", norm_cases},
+                            {"movement", movement_cases}};
 
 bool floating(const Tensor& t) { return is_floating(t.dtype()); }
 bool close(double a, double b, double tol) {

@@ -38,6 +38,7 @@ OpCases reduce_cases();
 OpCases view_cases();
 OpCases move_cases();
 OpCases index_cases();
+OpCases movement_cases();
 OpCases nn_cases();
 OpCases conv_cases();
 OpCases norm_cases();
