@@ -28,6 +28,7 @@ void register_all() {
   register_pointwise_cpu();
   register_move_cpu();
   register_reduce_cpu();
+  register_gemm_cpu();
   register_matmul_cpu();
   register_softmax_cpu();
   register_conv_cpu();

@@ -38,6 +38,7 @@ std::vector<std::string> kernel_ops();          // the names that have a kernel
 void register_pointwise_cpu();
 void register_move_cpu();
 void register_reduce_cpu();
+void register_gemm_cpu();
 void register_matmul_cpu();
 void register_softmax_cpu();
 void register_conv_cpu();

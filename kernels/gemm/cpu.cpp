@@ -1,0 +1,105 @@
+// matmul and linear on cpu in f32 by the packed product; f16 and bf16 through f32 copies of their operands.
+#include <algorithm>
+#include "graft/kernels/gemm/gemm.h"
+#include "graft/kernels/parallel.h"
+#include "graft/kernels/scratch.h"
+#include "graft/kernels/table.h"
+
+namespace graft::inline v1 {
+namespace {
+
+using gemm::Matrix;
+using gemm::Result;
+
+// A matrix of 16-bit numbers becomes a dense one of f32; one of f32 stays where it is.
+template <class T> struct Operand {
+  Scratch<float> copy;
+  Matrix m;
+  Operand(const T* data, int64_t rows, int64_t cols, int64_t row, int64_t col)
+      : copy(std::is_same_v<T, float> ? 0 : rows * cols), m{copy.get(), cols, 1} {
+    if constexpr (std::is_same_v<T, float>) m = {data, row, col};
+    else
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < cols; ++j) copy[i * cols + j] = float(data[i * row + j * col]);
+  }
+};
+
+template <class T>
+void product(int64_t m, int64_t n, int64_t k, const T* a, Matrix as, const T* b, Matrix bs, const float* bias, T* c,
+             int64_t c_row, int64_t c_col) {
+  const Operand<T> x(a, m, k, as.row, as.col), y(b, k, n, bs.row, bs.col);
+  gemm::Epilogue e;
+  e.column_bias = bias;
+  if constexpr (std::is_same_v<T, float>) {
+    gemm::multiply(m, n, k, x.m, y.m, {c, c_row, c_col}, e);
+  } else {
+    const Scratch<float> sums(m * n);
+    gemm::multiply(m, n, k, x.m, y.m, {sums.get(), n, 1}, e);
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) c[i * c_row + j * c_col] = T(sums[i * n + j]);
+  }
+}
+
+// Where matrix number i of the output's batch lies in an operand whose batch dimensions may broadcast.
+int64_t batch_offset(const View& v, const View& out, int64_t i) {
+  int64_t at = 0;
+  for (int d = out.rank - 3; d >= 0; --d) {
+    const int own = d - (out.rank - v.rank);
+    if (own >= 0 && v.size[own] != 1) at += i % out.size[d] * v.stride[own];
+    i /= out.size[d];
+  }
+  return at;
+}
+// The strides of the last two dimensions.
+Matrix strides(const View& v) { return {nullptr, v.stride[v.rank - 2], v.stride[v.rank - 1]}; }
+
+template <class T> Decline matmul(const Launch& l) {
+  const View &a = *l.in[0], &b = *l.in[1], &c = *l.out[0];
+  const int64_t m = a.size[a.rank - 2], k = a.size[a.rank - 1], n = b.size[b.rank - 1];
+  const int64_t batches = m * n > 0 ? c.numel / (m * n) : 0;
+  const auto one = [&](int64_t i) {
+    product<T>(m, n, k, a.as<T>() + batch_offset(a, c, i), strides(a), b.as<T>() + batch_offset(b, c, i), strides(b),
+               nullptr, c.as<T>() + batch_offset(c, c, i), c.stride[c.rank - 2], c.stride[c.rank - 1]);
+  };
+  if (batches == 1) return one(0), kRan;
+  const int64_t grain = std::max<int64_t>(1, (1 << 17) / std::max<int64_t>(1, m * n * k));
+  parallel_for(0, batches, grain, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) one(i);
+  });
+  return kRan;
+}
+
+// x[..., in] weight[out, in] (bias[out])
+template <class T> Decline linear(const Launch& l) {
+  const View &x = *l.in[0], &w = *l.in[1], &y = *l.out[0];
+  const int64_t in = w.size[1], out = w.size[0];
+  Matrix xs{nullptr, in, 1}, ys{nullptr, out, 1};
+  if (x.rank == 2) {
+    xs = strides(x);
+    ys = strides(y);
+  } else if (!x.contiguous || !y.contiguous) {
+    return "x or y is strided and not a matrix";
+  }
+  const View* bias = l.in.size() > 2 ? l.in[2] : nullptr;
+  const bool in_place = bias && std::is_same_v<T, float> && (bias->stride[0] == 1 || out == 1);
+  const Scratch<float> copy(bias && !in_place ? out : 0);
+  if (copy.get())
+    for (int64_t j = 0; j < out; ++j) copy[j] = float(bias->as<T>()[j * bias->stride[0]]);
+  const float* added = !bias ? nullptr : in_place ? bias->as<float>() : copy.get();
+  product<T>(out ? y.numel / out : 0, out, in, x.as<T>(), xs, w.as<T>(), strides(w).transposed(), added, y.as<T>(),
+             ys.row, ys.col);
+  return kRan;
+}
+
+}  // namespace
+
+void register_gemm_cpu() {
+  const auto add = [](auto tag) {
+    using T = typename decltype(tag)::type;
+    add_kernel("matmul", Device::cpu, dtype_v<T>, "packed", matmul<T>);
+    add_kernel("linear", Device::cpu, dtype_v<T>, "packed", linear<T>);
+  };
+  for_each_type(TypeList<float, Half, BFloat16>{}, add);
+}
+
+}  // namespace graft

@@ -1,0 +1,22 @@
+// Register tiles, avx512.
+#include "graft/kernels/gemm/tiles.h"
+#include "graft/kernels/vec/avx512.h"
+
+#include "graft/kernels/gemm/tiles.inc"
+#include "graft/kernels/gemm/transpose8.avx.inc"
+
+namespace graft::inline v1::gemm {
+
+const Tiles& tiles_avx512() {
+  static constexpr Tiles table{.width = W,
+                               .panel = 2 * W,
+                               .rows2 = kRows2,
+                               .rows1 = kRows1,
+                               .strided = {kStrided1.f, kStrided2.f},
+                               .listed = {kListed1.f, kListed2.f},
+                               .dots = dots,
+                               .transpose8 = transpose8};
+  return table;
+}
+
+}  // namespace graft::gemm
