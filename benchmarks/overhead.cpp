@@ -4,6 +4,8 @@
 #include "contest.h"
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
+#include "graft/nn/containers.h"
+#include "graft/nn/linear.h"
 
 using namespace graft;
 
@@ -31,6 +33,11 @@ static void enter_graft(Contest& c) {
   quiet("09 matmul 1x8*8x8, no grad", [=] { const Tensor t = matmul(x, w); });
   const Tensor lw = full({8, 8}, 0.1).requires_grad_(), lb = full({8}, 0.1).requires_grad_();
   quiet("10 Linear(8,8) forward, no grad", [=] { const Tensor t = linear(x, lw, lb); });
+
+  const auto layer = nn::make<nn::Linear>(8, 8);
+  const auto net = nn::make<nn::Sequential>(layer);
+  quiet("10b Linear(8,8) module, no grad", [=] { const Tensor t = (*layer)(x); });
+  quiet("10c the same through a slot of a Sequential", [=] { const Tensor t = (*net)(x); });
 
   const Tensor g = full({16}, 1.01).requires_grad_();
   enter(c, "11 a+b n=16, grad", who, [=] { const Tensor t = g + b; });

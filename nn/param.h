@@ -1,5 +1,6 @@
 // Param and Buffer: the members through which a module reads and changes its own tensors.
 #pragma once
+#include "graft/core/index.h"
 #include "graft/core/ops.h"
 #include "graft/nn/module.h"
 
@@ -37,6 +38,23 @@ class Param {
   template <class V> Param& operator+=(const V& v) { return apply("add", [&](const Tensor& w) { return w + v; }); }
   template <class V> Param& operator-=(const V& v) { return apply("sub", [&](const Tensor& w) { return w - v; }); }
   template <class V> Param& operator/=(const V& v) { return apply("div", [&](const Tensor& w) { return w / v; }); }
+  template <class V> Param& mul_(const V& v) { return *this *= v; }
+  template <class V> Param& add_(const V& v) { return *this += v; }
+  template <class V> Param& sub_(const V& v) { return *this -= v; }
+  template <class V> Param& div_(const V& v) { return *this /= v; }
+  Param& fill_(Scalar v) {
+    return apply("fill", [&](const Tensor& w) { return full(w.shape(), v, w.options()); });
+  }
+  Param& copy_(const Tensor& from) {
+    return edit([&](Tensor& w) { w.copy_(from); });
+  }
+  // weight[{Slice(1), 0}] = v, as x.index_put_ (core/index.h).
+  template <class V> Param& index_put_(const std::vector<TensorIndex>& at, const V& v) {
+    return edit([&](Tensor& w) {
+      if constexpr (std::is_convertible_v<const V&, const Tensor&>) w.index_put_(at, v);
+      else w.index_put_(at, scalar_tensor(v, w.options()));
+    });
+  }
   // Any in-place change, on a copy that becomes the value: weight.edit([](Tensor& w) { w.narrow(0, 0, 1).mul_(v); }).
   template <class F> Param& edit(F&& f) {
     return apply("edit", [&](const Tensor& w) {

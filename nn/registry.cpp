@@ -80,7 +80,7 @@ std::vector<std::string> nearest_names(std::string_view wanted, const std::vecto
   std::vector<std::pair<size_t, std::string>> near;
   for (const std::string& name : from)
     if (const size_t d = edit_distance(wanted, name); d <= std::max<size_t>(2, wanted.size() / 3)) near.emplace_back(d, name);
-  std::ranges::stable_sort(near, {}, &std::pair<size_t, std::string>::first);
+  std::ranges::sort(near);
   std::vector<std::string> names;
   for (size_t i = 0; i < std::min(most, near.size()); ++i) names.push_back(near[i].second);
   return names;

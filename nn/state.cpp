@@ -1,6 +1,7 @@
 // state_dict and load_state_dict. Loading is planned first (everything that is missing, unexpected or misfitting is
 // reported at once), then copied; whatever fails, the model is as before.
 #include <algorithm>
+#include <tuple>
 
 #include "graft/core/op.h"
 #include "graft/nn/param.h"
@@ -157,7 +158,7 @@ class Loading {
 
   // A key that is unexpected is reported where the walk would have met it: at the deepest module on its path.
   void find_unexpected() {
-    std::vector<std::pair<size_t, std::string>> found;
+    std::vector<std::tuple<size_t, size_t, std::string>> found;  // visit, position, key
     for (const auto& [key, t] : dict_) {
       if (known_.contains(key)) continue;
       size_t visit = 0;
@@ -166,10 +167,10 @@ class Loading {
           visit = it->second;
           break;
         }
-      found.emplace_back(visit, key);
+      found.emplace_back(visit, found.size(), key);
     }
-    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (auto& [visit, key] : found) keys_.unexpected_keys.push_back(std::move(key));
+    std::sort(found.begin(), found.end());
+    for (auto& [visit, position, key] : found) keys_.unexpected_keys.push_back(std::move(key));
   }
 
   void fail_if_wrong() const {

@@ -521,6 +521,24 @@ TEST(EditableParam, gradients_reach_the_leaf_through_the_edits) {
   EXPECT_TRUE(m->parameters()[0].is_same(leaf));
   EXPECT_NEAR(m->state_dict().at("weight").at({0, 0}), 3 * w0 + 1, 1e-12);
 }
+TEST(EditableParam, in_place_methods_and_assignment_by_index_are_recorded) {
+  auto m = make<Linear>(2, 2, kDouble);
+  m->weight.entry().make_editable();
+  const Tensor leaf = m->weight.leaf(), v = full({2}, 4.0, f64).requires_grad_();
+  const double w10 = leaf.at({1, 0});
+  m->weight.index_put_({0}, v).mul_(2.0).index_put_({Slice(), 1}, 7.0);
+  EXPECT_EQ(m->weight->at({0, 0}), 8);
+  EXPECT_EQ(m->weight->at({0, 1}), 7);
+  EXPECT_EQ(m->weight->at({1, 0}), 2 * w10);
+  sum((*m)(ones({1, 2}, f64))).backward();
+  EXPECT_EQ(v.grad().at({0}), 2);
+  EXPECT_EQ(v.grad().at({1}), 0);  // overwritten
+  EXPECT_EQ(leaf.grad().at({0, 0}), 0);
+  EXPECT_EQ(leaf.grad().at({1, 0}), 2);
+  m->weight.fill_(3);
+  EXPECT_EQ(m->weight->at({1, 1}), 3);
+  EXPECT_FALSE(m->weight->requires_grad());
+}
 TEST(EditableParam, a_predicted_tensor_may_be_assigned_and_its_shape_is_checked) {
   auto m = make<Linear>(2, 2, kDouble);
   m->weight.entry().make_editable();
