@@ -7,6 +7,29 @@ namespace graft::inline v1 {
 
 constinit thread_local Modes t_modes;
 
+// ---- observers -----------------------------------------------------------------------------------------------
+
+// The observers of the thread, set aside while they run.
+struct Observers {
+  template <class F> [[gnu::cold, gnu::noinline]] static void notify(F f) {
+    const Observers aside;
+    for (const Observing* o = aside.list; o; o = o->outer_) f(o->observer_);
+  }
+  ~Observers() { t_modes.observers = list; }
+  const Observing* list = std::exchange(t_modes.observers, nullptr);
+};
+static void notify_before(const Call& call) {
+  Observers::notify([&](Observer& o) { o.before(call); });
+}
+static void notify_after(const Call& call, std::span<const Tensor> out, const Candidate* ran) {
+  Observers::notify([&](Observer& o) { o.after(call, out, ran); });
+}
+
+void need_values(std::string_view op, const Tensor& t) {
+  if (t.device().type == Device::meta) fail(ErrorCode::data_dependent, op, ": ", t, " has no values");
+  if (t_modes.dry_run) fail(ErrorCode::data_dependent, op, ": depends on the values of ", t, ", and a dry run has shapes only");
+}
+
 // ---- infer ---------------------------------------------------------------------------------------------------
 
 std::string_view Infer::name() const { return call_.op.name; }
@@ -121,7 +144,7 @@ static const Candidate* launch(const Call& call, const Launch& launch) {
   for (const Candidate* c = entry->first(key.device.type, key.dtype); c; c = c->next.load(std::memory_order_acquire)) {
     const Decline reason = c->run(launch);
     if (reason == kRan) return c;
-    if (t_modes.observer) t_modes.observer->declined(call, *c, reason);
+    if (t_modes.observers) [[unlikely]] Observers::notify([&](Observer& o) { o.declined(call, *c, reason); });
   }
   fail_no_kernel(call, *entry, launch);
 }
@@ -179,7 +202,7 @@ void apply_into(const Call& call, std::span<Tensor> out) {
     const Tensors cast = promoted(call);
     return apply_into(Call{call.op, impls(cast), call.attrs}, out);
   }
-  if (t_modes.observer) [[unlikely]] t_modes.observer->before(call);
+  if (t_modes.observers) [[unlikely]] notify_before(call);
 
   constexpr size_t kInline = 4;
   std::array<View*, kInline> few;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by make_outputs
@@ -203,7 +226,7 @@ void apply_into(const Call& call, std::span<Tensor> out) {
     if (views[0]->device.type != Device::meta) ran = dispatch(call, views);
   }
   if (wants_record(call)) record(call, out);
-  if (t_modes.observer) [[unlikely]] t_modes.observer->after(call, out, ran);
+  if (t_modes.observers) [[unlikely]] notify_after(call, out, ran);
 }
 
 // ---- in place ------------------------------------------------------------------------------------------------
@@ -222,12 +245,12 @@ static bool must_compute_aside(const Call& call, bool recording) {
   if (call.op.promote != Promote::none && common_dtype(call) != dst.view.dtype) return true;
   Reads reads = 0;
   if (recording)
-    for (size_t i = 0; i < call.in.size() && i < call.op.reads.size(); ++i)
-      if (needs_grad(*call.in[i])) reads |= call.op.reads[i];
+    for (size_t i = 0; i < call.in.size(); ++i)
+      if (needs_grad(*call.in[i])) reads |= call.op.reads[std::min<size_t>(i, 3)];
   for (size_t i = 0; i < call.in.size(); ++i) {
     const TensorImpl& t = *call.in[i];
     if (t.storage.get() != dst.storage.get()) continue;
-    if (reads >> i & 1 || !identical_memory(t.view, dst.view)) return true;
+    if (reads >> std::min<size_t>(i, 7) & 1 || !identical_memory(t.view, dst.view)) return true;
   }
   return false;
 }
@@ -247,7 +270,7 @@ static void compute_aside(const Call& call) {
   if (category(dst.view.dtype) < category(result.dtype()))
     fail(ErrorCode::dtype_mismatch, call.op.name, "_: result ", result, " cannot be stored in ", dst.view);
   target.copy_(result);
-  dst.storage->writer.store(call.op.name.data(), std::memory_order_relaxed);
+  if (!t_modes.dry_run) dst.storage->writer.store(call.op.name.data(), std::memory_order_relaxed);
 }
 
 static void mark_written(Storage& storage, const OpDef& op) {
@@ -258,10 +281,10 @@ static void mark_written(Storage& storage, const OpDef& op) {
 void apply_inplace(const Call& call) {
   check_inputs(call);
   TensorImpl& dst = *call.in[0];
-  const bool recording = wants_record(call);
+  const bool recording = !t_modes.dry_run && wants_record(call);
   check_writable(call, recording);
   if (must_compute_aside(call, recording)) [[unlikely]] return compute_aside(call);
-  if (t_modes.observer) [[unlikely]] t_modes.observer->before(call);
+  if (t_modes.observers) [[unlikely]] notify_before(call);
 
   View result;
   result.dtype = dst.view.dtype;
@@ -279,9 +302,9 @@ void apply_inplace(const Call& call) {
   if (dst.view.device.type != Device::meta && !t_modes.dry_run) ran = dispatch(call, views);
   if (!t_modes.dry_run) mark_written(*dst.storage, call.op);
   if (recording) commit_inplace(dst, std::move(history));
-  if (t_modes.observer) [[unlikely]] {
+  if (t_modes.observers) [[unlikely]] {
     const Tensor out(Ref<TensorImpl>::share(&dst));
-    t_modes.observer->after(call, std::span(&out, 1), ran);
+    notify_after(call, std::span(&out, 1), ran);
   }
 }
 
@@ -295,12 +318,12 @@ Update::Update(const OpDef& op, std::vector<TensorImpl*> in, std::vector<TensorI
 void Update::run(const Attrs& attrs) const {
   if (in_.empty()) return;
   const Call call{op_, in_, attrs};
-  if (t_modes.observer) [[unlikely]] t_modes.observer->before(call);
+  if (t_modes.observers) [[unlikely]] notify_before(call);
   const Candidate* ran = nullptr;
   if (in_[0]->view.device.type != Device::meta && !t_modes.dry_run) ran = launch(call, {in_views_, inout_views_, attrs.data});
   if (!t_modes.dry_run)
     for (TensorImpl* t : inout_) mark_written(*t->storage, op_);
-  if (t_modes.observer) [[unlikely]] t_modes.observer->after(call, {}, ran);
+  if (t_modes.observers) [[unlikely]] notify_after(call, {}, ran);
 }
 
 std::vector<TensorImpl*> impls(const Tensors& list) {

@@ -85,6 +85,7 @@ struct OpDef {
   Promote promote = Promote::none;
   bool view = false;                      // outputs share the storage of input 0; there is no kernel
   bool keeps_shapes = false;              // the derivative asks for the shapes of all inputs
+  int64_t (*macs)(const Call&, std::span<const Tensor> out) = nullptr;  // multiply-adds of a call; null: none to speak of
   mutable std::atomic<const OpEntry*> entry{nullptr};  // interned name, filled by the first launch
 };
 
@@ -126,16 +127,19 @@ void keep_layout(Infer&);  // for out(0), once its sizes are set
 Shape broadcast_shapes(const Infer&, const View& a, const View& b);
 int wrap_dim(std::string_view op, int dim, const View&);  // counted from either end, checked
 
-// Tracing, profiling, cost counts: sees every call of its thread. Costs one predicted branch when absent.
+// Tracing, profiling, cost counts: sees every call of its thread, views and in-place ops included, but not what observers
+// do themselves. Costs one predicted branch when absent. current_path() (core/path.h) says in which module the call is.
 class Observer {
  public:
   virtual void before(const Call&) {}
   virtual void declined(const Call&, const Candidate&, const char* /*reason*/) {}
-  virtual void after(const Call&, std::span<const Tensor> /*out*/, const Candidate*) {}
+  virtual void after(const Call&, std::span<const Tensor> /*out*/, const Candidate* /*null: no kernel ran*/) {}
 
  protected:
   ~Observer() = default;
 };
+
+class Observing;
 
 // The modes of a thread, in one place so that the choke point reads them with one address.
 struct Modes {
@@ -143,7 +147,7 @@ struct Modes {
   bool inference = false;
   bool dry_run = false;
   bool anomaly = false;
-  Observer* observer = nullptr;
+  const Observing* observers = nullptr;  // innermost first
 };
 extern constinit thread_local Modes t_modes;
 inline Modes& thread_modes() { return t_modes; }
@@ -163,7 +167,11 @@ using NoGrad = ModeGuard<&Modes::grad, false>;
 using EnableGrad = ModeGuard<&Modes::grad, true>;
 using InferenceMode = ModeGuard<&Modes::inference, true>;
 using DetectAnomaly = ModeGuard<&Modes::anomaly, true>;  // backward fails at the first NaN and names its op
-using DryRun = ModeGuard<&Modes::dry_run, true>;  // apply() only infers: no memory, no values, no kernels
+// apply() only infers: results are meta tensors, whatever the devices of the inputs; nothing is written, no random number
+// drawn, no hook of a tensor run; what depends on values fails with ErrorCode::data_dependent.
+using DryRun = ModeGuard<&Modes::dry_run, true>;
+// For functions whose result depends on values: fails in a dry run and for meta tensors.
+void need_values(std::string_view op, const Tensor&);
 
 // For modes that are only known at run time: const SetGradEnabled scope(train);
 class SetGradEnabled {
@@ -180,15 +188,18 @@ inline bool is_grad_enabled() { return t_modes.grad && !t_modes.inference; }
 inline void set_grad_enabled(bool on) { t_modes.grad = on; }  // until changed again; prefer the scopes
 inline bool is_inference_mode() { return t_modes.inference; }
 
+// Adds an observer for a scope; several may be nested.
 class Observing {
  public:
-  explicit Observing(Observer& o) : before_(std::exchange(thread_modes().observer, &o)) {}
-  ~Observing() { thread_modes().observer = before_; }
+  explicit Observing(Observer& o) : observer_(o), outer_(std::exchange(thread_modes().observers, this)) {}
+  ~Observing() { thread_modes().observers = outer_; }
   Observing(const Observing&) = delete;
   Observing& operator=(const Observing&) = delete;
 
  private:
-  Observer* before_;
+  friend struct Observers;
+  Observer& observer_;
+  const Observing* outer_;
 };
 
 }  // namespace graft

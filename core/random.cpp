@@ -38,13 +38,12 @@ Stream Generator::take(uint64_t blocks) {
 // Little-endian, so that a checkpoint may move between machines.
 Tensor Generator::state() const {
   const Stream s = position();
-  Tensor bytes = empty({16}, u8);
-  auto* to = bytes.mutable_data<uint8_t>();
-  for (int i = 0; i < 8; ++i) {
-    to[i] = uint8_t(s.seed >> (8 * i));
-    to[8 + i] = uint8_t(s.first >> (8 * i));
+  std::array<uint8_t, 16> bytes{};
+  for (size_t i = 0; i < 8; ++i) {
+    bytes[i] = uint8_t(s.seed >> (8 * i));
+    bytes[8 + i] = uint8_t(s.first >> (8 * i));
   }
-  return bytes;
+  return tensor(std::span<const uint8_t>(bytes), {16});
 }
 void Generator::set_state(const Tensor& state) {
   GRAFT_CHECK(state.defined() && state.dtype() == u8 && state.numel() == 16 && state.is_contiguous() &&

@@ -136,20 +136,24 @@ Tensor empty(const Shape& shape, const Options& options) {
   Ref<TensorImpl> t = make_impl();
   set_shape(t->view, shape);
   t->view.dtype = options.dtype_or(f32);
-  t->view.device = options.device;
+  t->view.device = thread_modes().dry_run ? Device(Device::meta) : options.device;
   t->inference = thread_modes().inference;
   set_contiguous(t->view);
   allocate_storage(*t);
   return Tensor(std::move(t));
 }
 
+using NotDry = ModeGuard<&Modes::dry_run, false>;  // constants of the program are real in a dry run, too
+
 Tensor tensor_of(const void* values, DType from, const Shape& shape, const Options& options) {
+  const NotDry real;
   const Tensor t = empty(shape, from);
   if (t.numel()) std::memcpy(t.view().data, values, size_t(t.nbytes()));
   return t.to(Options(options.dtype_or(from), options.device));
 }
 
 Tensor scalar_tensor(Scalar value, const Options& options) {
+  const NotDry real;
   const Tensor t = empty({}, Options(options.dtype_or(value.dtype()), Device::cpu));
   with_type(t.dtype(), AllTypes{}, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -225,12 +229,14 @@ bool Tensor::is_contiguous(MemoryFormat format) const {
 
 const void* Tensor::typed(DType t) const {
   GRAFT_CHECK(t == dtype(), ErrorCode::dtype_mismatch, "data: ", *this, " read as ", name_of(t));
+  if (!view().data && numel() > 0) need_values("data", *this);
   return view().data;
 }
 void* Tensor::written(DType t) const {
   GRAFT_CHECK(t == dtype(), ErrorCode::dtype_mismatch, "mutable_data: ", *this, " written as ", name_of(t));
   if (!view().contiguous && may_overlap(view())) [[unlikely]]
     fail("mutable_data: elements of the expanded ", *this, " share memory; clone() it first");
+  if (thread_modes().dry_run || (!view().data && numel() > 0)) need_values("mutable_data", *this);
   impl_->storage->version.fetch_add(1, std::memory_order_relaxed);
   impl_->storage->writer.store("mutable_data", std::memory_order_relaxed);
   return view().data;
@@ -244,7 +250,7 @@ Scalar Tensor::item() const {
 
 Scalar Tensor::scalar_at(std::span<const int64_t> index) const {
   GRAFT_CHECK(int(index.size()) == dim(), ErrorCode::shape_mismatch, "at: ", index.size(), " indices into ", *this);
-  GRAFT_CHECK(device().type != Device::meta, ErrorCode::data_dependent, "item: ", *this, " has no values");
+  need_values("item", *this);
   int64_t offset = 0;
   int d = 0;
   for (const int64_t i : index) {

@@ -1,5 +1,6 @@
 #include "graft/kernels/table.h"
 
+#include <algorithm>
 #include <deque>
 #include <mutex>
 
@@ -82,6 +83,20 @@ std::string available_kernels(const OpEntry& e) {
     if (!types.empty()) text += (text.empty() ? "" : " ") + std::string(name_of(Device::Type(d))) + "{" + types + "}";
   }
   return text.empty() ? "none" : text;
+}
+
+std::vector<KernelInfo> list_kernels() {
+  std::vector<KernelInfo> all;
+  std::vector<std::string> ops = kernel_ops();
+  std::ranges::sort(ops);
+  for (const std::string& op : ops)
+    for (int d = 0; d < kDevices; ++d)
+      for (int t = 0; t < kDTypes; ++t) {
+        KernelInfo info{op, Device::Type(d), DType(t), {}};
+        for (const Candidate* c = intern(op).first(info.device, info.dtype); c; c = c->next.load()) info.kernels.emplace_back(c->name);
+        if (!info.kernels.empty()) all.push_back(std::move(info));
+      }
+  return all;
 }
 
 }  // namespace graft

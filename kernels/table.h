@@ -34,6 +34,15 @@ void add_kernel(std::string_view op, Device::Type, DType, const char* name, Kern
 std::string available_kernels(const OpEntry&);  // "cpu{f32,f64} cuda{f32}"
 std::vector<std::string> kernel_ops();          // the names that have a kernel
 
+// One line of the support matrix: in which order the kernels of an op are tried for a device and dtype.
+struct KernelInfo {
+  std::string op;
+  Device::Type device{};
+  DType dtype{};
+  std::vector<std::string> kernels;
+};
+std::vector<KernelInfo> list_kernels();  // by op, device, dtype
+
 // Called once, by the first look-up. Each lives at the end of its kernel file.
 void register_pointwise_cpu();
 void register_move_cpu();

@@ -1,6 +1,7 @@
 // Typed calls: a layer's forward functions, the erased call that serves hooks, and the frames of running calls.
 #pragma once
 #include <concepts>
+#include "graft/core/path.h"
 #include "graft/nn/module.h"
 
 namespace graft::inline v1::nn {
@@ -20,7 +21,10 @@ void release_retired() noexcept;
 
 class CallScope {
  public:
-  CallScope(const Module& m, const ChildEntry* slot) : frame_{&m, slot, t_calls.top} { t_calls.top = &frame_; }
+  CallScope(const Module& m, const ChildEntry* slot)
+      : frame_{&m, slot, t_calls.top}, path_(slot ? std::string_view(slot->name) : std::string_view(), &m) {
+    t_calls.top = &frame_;
+  }
   ~CallScope() {
     t_calls.top = frame_.outer;
     if (t_calls.retired && !t_calls.top) [[unlikely]] release_retired();
@@ -30,6 +34,7 @@ class CallScope {
 
  private:
   Frame frame_;
+  PathScope path_;
 };
 inline bool in_call() { return t_calls.top != nullptr; }
 std::string current_path();                 // dotted slots of the running calls of this thread

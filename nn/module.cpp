@@ -287,10 +287,7 @@ void ChildEntry::put(ModulePtr m) {
 ChildEntry::~ChildEntry() { let_go(); }
 
 std::string current_path() {
-  std::string path;
-  for (const Frame* f = t_calls.top; f; f = f->outer)
-    if (f->slot) path = path.empty() ? f->slot->name : f->slot->name + "." + path;
-  return path;
+  return v1::current_path();
 }
 void refuse_during_call(const char* what) {
   GRAFT_CHECK(!in_call(), ErrorCode::concurrent_modification, what, ": the model is being called (at '", current_path(),

@@ -40,6 +40,7 @@ static const OpDef matmul_op{
           if (b.needs(1)) b.to(1) = matmul(adjoint(b.input(0)), b.g());
         },
     .reads = {input(1), input(0)},
+    .macs = [](const Call& c, std::span<const Tensor> out) { return out[0].numel() * c.in[0]->view.size[c.in[0]->view.rank - 1]; },
 };
 
 static Shape without(Shape s, int from_end) {
@@ -108,6 +109,7 @@ static const OpDef linear_op{
           if (b.inputs() > 2) b.to(2) = b.g();
         },
     .reads = {input(1), input(0), 0},
+    .macs = [](const Call& c, std::span<const Tensor>) { return c.in[0]->view.numel * c.in[1]->view.size[0]; },
 };
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
