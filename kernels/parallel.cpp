@@ -1,5 +1,7 @@
 #include "graft/kernels/parallel.h"
 
+#include "graft/kernels/denormal.h"
+
 #include <pthread.h>
 
 #include <algorithm>
@@ -38,6 +40,7 @@ struct Job {
   int64_t begin, end, piece, pieces;
   detail::Range fn;
   void* context;
+  unsigned float_mode = detail::float_mode();  // the caller's, whichever thread runs a piece
   std::atomic<int64_t> next{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error{};
@@ -45,6 +48,8 @@ struct Job {
   void run_piece(int64_t i) noexcept {
     if (failed.load(std::memory_order_relaxed)) return;
     const bool before = std::exchange(t_inside, true);
+    const unsigned mode_before = detail::float_mode();
+    if (mode_before != float_mode) detail::set_float_mode(float_mode);
     try {
       const int64_t first = begin + i * piece;
       fn(context, first, std::min(end, first + piece));
@@ -52,6 +57,7 @@ struct Job {
       if (!failed.exchange(true)) error = std::current_exception();
     }
     t_inside = before;
+    if (mode_before != float_mode) detail::set_float_mode(mode_before);
   }
   void run_all() noexcept {
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) run_piece(i);
