@@ -33,7 +33,7 @@ static void save_inputs(Node& node, const Call& call, Reads reads) {
     if (!reads_bit(reads, i)) continue;
     TensorImpl& t = *call.in[i];
     if (t.inference)
-      fail(call.op.name, ": input ", i, " (", t.view, ") was made in inference mode and cannot be saved; clone() it");
+      fail(ErrorCode::autograd, call.op.name, ": input ", i, " (", t.view, ") was made in inference mode and cannot be saved; clone() it");
     node.saved_in[i] = {Tensor(Ref<TensorImpl>::share(&t)), t.storage->version.load(std::memory_order_relaxed)};
   }
 }
@@ -185,15 +185,15 @@ void refresh_view(TensorImpl& v) {
 void check_writable(const Call& call, bool recording) {
   const TensorImpl& t = *call.in[0];
   if (!t.view.contiguous && may_overlap(t.view)) [[unlikely]]
-    fail(call.op.name, "_: elements of the expanded ", t.view, " share memory; clone() it first");
+    fail(ErrorCode::autograd, call.op.name, "_: elements of the expanded ", t.view, " share memory; clone() it first");
   if (t.inference && !t_modes.inference)
-    fail(call.op.name, "_: ", t.view, " was made in inference mode and cannot be written outside; clone() it");
+    fail(ErrorCode::autograd, call.op.name, "_: ", t.view, " was made in inference mode and cannot be written outside; clone() it");
   if (!recording) return;
   const TensorImpl& root = t.base ? *t.base : t;
   if (root.requires_grad && !root.node)
-    fail(call.op.name, "_: ", t.view, t.base ? " is a view of" : " is", " a leaf that requires grad; use NoGrad to update it");
+    fail(ErrorCode::autograd, call.op.name, "_: ", t.view, t.base ? " is a view of" : " is", " a leaf that requires grad; use NoGrad to update it");
   if (t.untracked_view)
-    fail(call.op.name, "_: ", t.view, " is a view made without grad mode; writing it with gradients would lose them");
+    fail(ErrorCode::autograd, call.op.name, "_: ", t.view, " is a view made without grad mode; writing it with gradients would lose them");
 }
 
 InplaceRecord prepare_inplace(const Call& call) {
@@ -226,7 +226,7 @@ void commit_inplace(TensorImpl& dst, InplaceRecord record) noexcept {
 static void check_version(const Node& n, const char* kind, int i, const View& v, const Storage& s, uint32_t saved) {
   const uint32_t now = s.version.load(std::memory_order_relaxed);
   if (now != saved)
-    fail("backward: ", n.op->name, " needs its ", kind, " ", i, " (", v, "), which ", s.writer.load(),
+    fail(ErrorCode::autograd, "backward: ", n.op->name, " needs its ", kind, " ", i, " (", v, "), which ", s.writer.load(),
          "_ has changed in place since (version ", now, ", saved at ", saved, "); clone() it before writing");
 }
 

@@ -1,0 +1,79 @@
+// Makes the N-th allocation fail, for every N: what "unchanged after any failure" is tested with. Include it in exactly one
+// .cpp file of a test program: it replaces the global operator new, and counts the library's caching allocator as well.
+//
+//   for_each_allocation_failure(
+//       [&] { auto net = build(); return net; },        // fresh state, without failures
+//       [&](auto& net) { surgery::replace(*net, ...); },  // the operation: each of its allocations fails once
+//       [&](auto& net) { EXPECT_EQ(hash(*net), before); });  // after a failure; not called after success
+//
+// Returns how many allocations the operation makes, so that a test can ask for more than none. The operation must let
+// std::bad_alloc pass. Only allocations of the calling thread are counted.
+#pragma once
+#include <cstdlib>
+#include <new>
+#include "graft/core/memory.h"
+
+namespace alloc_failure {
+
+inline constinit thread_local long t_left = -1;  // allocations until the failure; negative: none will fail
+
+inline void count() {
+  if (t_left >= 0 && t_left-- == 0) throw std::bad_alloc();
+}
+[[gnu::noinline]] inline void* take(std::size_t bytes, std::size_t align) {
+  count();
+  void* p = align <= alignof(std::max_align_t) ? std::malloc(bytes ? bytes : 1)
+                                                : std::aligned_alloc(align, (bytes + align - 1) / align * align);
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+
+[[gnu::noinline]] inline void give(void* p) noexcept { std::free(p); }  // or compilers warn of a free that meets a new
+
+// While it lives, allocation number `n` (from 0) of this thread fails; later ones succeed.
+class FailAt {
+ public:
+  explicit FailAt(long n) {
+    t_left = n;
+    graft::memory::set_hook([](size_t, void*) { count(); });
+  }
+  ~FailAt() {
+    graft::memory::set_hook(nullptr);
+    t_left = -1;
+  }
+  FailAt(const FailAt&) = delete;
+  FailAt& operator=(const FailAt&) = delete;
+  bool failed() const { return t_left < 0; }
+};
+
+template <class Setup, class Operation, class Check>
+long for_each_allocation_failure(Setup setup, Operation operation, Check check, long limit = 100'000) {
+  for (long n = 0; n < limit; ++n) {
+    auto state = setup();
+    try {
+      const FailAt scope(n);
+      operation(state);
+      if (!scope.failed()) return n;
+    } catch (const std::bad_alloc&) {
+      check(state);
+    }
+  }
+  return limit;
+}
+
+}  // namespace alloc_failure
+
+using alloc_failure::for_each_allocation_failure;
+
+void* operator new(std::size_t n) { return alloc_failure::take(n, 0); }
+void* operator new[](std::size_t n) { return alloc_failure::take(n, 0); }
+void* operator new(std::size_t n, std::align_val_t a) { return alloc_failure::take(n, std::size_t(a)); }
+void* operator new[](std::size_t n, std::align_val_t a) { return alloc_failure::take(n, std::size_t(a)); }
+void operator delete(void* p) noexcept { alloc_failure::give(p); }
+void operator delete[](void* p) noexcept { alloc_failure::give(p); }
+void operator delete(void* p, std::size_t) noexcept { alloc_failure::give(p); }
+void operator delete[](void* p, std::size_t) noexcept { alloc_failure::give(p); }
+void operator delete(void* p, std::align_val_t) noexcept { alloc_failure::give(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { alloc_failure::give(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { alloc_failure::give(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { alloc_failure::give(p); }
