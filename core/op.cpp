@@ -157,7 +157,13 @@ static const Candidate* dispatch(const Call& call, std::span<View* const> out) {
   const View** in = many.empty() ? few.data() : many.data();
   for (size_t i = 0; i < call.in.size(); ++i) in[i] = &call.in[i]->view;
 
-  return launch(call, {{in, call.in.size()}, {const_cast<const View* const*>(out.data()), out.size()}, call.attrs.data});
+  Launch l{{in, call.in.size()}, {const_cast<const View* const*>(out.data()), out.size()}, call.attrs.data};
+  std::array<Packs*, kInline> packs;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled below
+  if (t_modes.inference && call.in.size() <= kInline) {
+    for (size_t i = 0; i < call.in.size(); ++i) packs[i] = call.in[i]->storage.get();
+    l.packs = packs.data();
+  }
+  return launch(call, l);
 }
 
 // ---- apply ---------------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ Ref<Storage> make_storage(size_t bytes, Device device) {
   return storage;
 }
 void destroy(Storage* s) noexcept {
+  if (s->entries.load(std::memory_order_relaxed)) release_packs(*s);
   if (s->source) s->source->release(s->data, s->bytes);
   const size_t bytes = kHeader + (s->source ? 0 : s->bytes);
   s->~Storage();

@@ -14,6 +14,7 @@
 #include "graft/core/hooks.h"
 #include "graft/core/memory.h"
 #include "graft/core/ref.h"
+#include "graft/kernels/packed.h"
 #include "graft/kernels/scalar.h"
 #include "graft/kernels/view.h"
 
@@ -51,8 +52,7 @@ size_t numel_of(const Shape&);  // product of the sizes; Error where it overflow
 std::ostream& operator<<(std::ostream&, const Shape&);
 
 // Memory shared by a tensor and its views. Header and data are one block, unless the data has its own source.
-struct Storage : Counted {
-  std::atomic<uint32_t> version{0};       // counts the in-place writes
+struct Storage : Counted, Packs {  // with the version, and what kernels keep beside a weight
   std::atomic<const char*> writer{""};    // the op of the last one, for error messages
   std::byte* data = nullptr;              // null on Device::meta
   size_t bytes = 0;

@@ -10,6 +10,7 @@
 namespace graft::inline v1 {
 
 inline constexpr int kMaxRank = 8;
+struct Packs;  // kernels/packed.h
 
 // A tensor's memory and geometry. It lives inside the tensor, so that a launch passes pointers and copies nothing.
 // `size` and `stride` are set up to `rank` only: clearing all of them costs more than the rest of a tensor.
@@ -49,6 +50,7 @@ struct Launch {
   std::span<const View* const> out;
   const void* attrs = nullptr;
   void* stream = nullptr;
+  Packs* const* packs = nullptr;  // in inference mode one per input: where a packed weight may be kept
 
   template <class A> const A& attrs_as() const { return *static_cast<const A*>(attrs); }
 };

@@ -1,6 +1,8 @@
 // matmul and linear on cpu in f32 by the packed product; f16 and bf16 through f32 copies of their operands.
 #include <algorithm>
 #include "graft/kernels/gemm/gemm.h"
+#include "graft/kernels/isa.h"
+#include "graft/kernels/packed.h"
 #include "graft/kernels/parallel.h"
 #include "graft/kernels/scratch.h"
 #include "graft/kernels/table.h"
@@ -69,6 +71,21 @@ template <class T> Decline matmul(const Launch& l) {
   return kRan;
 }
 
+// With the weight as packed by an earlier call; false where packing pays less than it costs.
+bool linear_packed(Packs& packs, const View& w, const float* x, Matrix xs, const float* bias, Result y, int64_t numel) {
+  const int64_t in = w.size[1], out = w.size[0], rows = out ? numel / out : 0;
+  if (rows < 2 || in * out < 1024) return false;
+  const Matrix b = Matrix{w.as<float>(), w.stride[0], w.stride[1]}.transposed();
+  const PackKey key{int64_t('l'), int64_t(cpu::isa()), reinterpret_cast<int64_t>(w.data), in, out, b.row, b.col, 0};
+  const float* weight = packed(packs, key, gemm::packed_size(in, out), [&](float* to) { gemm::pack(in, out, b, to); });
+  if (!weight) return false;
+  xs.data = x;
+  gemm::Epilogue e;
+  e.column_bias = bias;
+  gemm::multiply_packed(rows, out, in, xs, weight, y, e);
+  return true;
+}
+
 // x[..., in] weight[out, in] (bias[out])
 template <class T> Decline linear(const Launch& l) {
   const View &x = *l.in[0], &w = *l.in[1], &y = *l.out[0];
@@ -86,6 +103,9 @@ template <class T> Decline linear(const Launch& l) {
   if (copy.get())
     for (int64_t j = 0; j < out; ++j) copy[j] = float(bias->as<T>()[j * bias->stride[0]]);
   const float* added = !bias ? nullptr : in_place ? bias->as<float>() : copy.get();
+  if constexpr (std::is_same_v<T, float>)
+    if (l.packs && ys.col == 1 && linear_packed(*l.packs[1], w, x.as<float>(), xs, added, {y.as<float>(), ys.row, 1}, y.numel))
+      return kRan;
   product<T>(out ? y.numel / out : 0, out, in, x.as<T>(), xs, w.as<T>(), strides(w).transposed(), added, y.as<T>(),
              ys.row, ys.col);
   return kRan;
