@@ -54,6 +54,7 @@ class Arguments {
   // Looks at what the next read of `name` would give, without taking it.
   const Json& peek(const char* name) const;
   bool has_tensor(const char* name) const { return peek(name).is_object() && peek(name).contains("tensor"); }
+  CaseTensors& case_tensors() { return tensors_; }
   bool none_left() const;
   void finish() const;  // throws Unsupported if something was not read
 

@@ -14,7 +14,7 @@ using namespace graft;
 const OpAdapter* find_op(const std::string& name) {
   static const auto table = [] {
     std::unordered_map<std::string_view, const OpAdapter*> t;
-    for (const auto family : {pointwise_ops(), view_ops(), shape_ops(), reduction_ops(), functional_ops()})
+    for (const auto family : {pointwise_ops(), view_ops(), shape_ops(), reduction_ops(), functional_ops(), movement_ops()})
       for (const OpAdapter& op : family) t.emplace(op.name, &op);
     return t;
   }();
