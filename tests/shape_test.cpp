@@ -468,6 +468,19 @@ TEST(Shape, sizes_that_depend_on_values_are_unknown_on_meta_and_in_a_dry_run) {
   EXPECT_EQ(x.index({Slice(), i2}).shape(), Shape({2, 2, 2, 4}));
 }
 
+TEST(Shape, negative_indices_count_from_the_end_where_PyTorch_lets_them) {
+  EXPECT_EQ(take_along_dim(m, tensor({{-1}, {-4}, {0}}), 1).at({0, 0}), 3);
+  EXPECT_EQ(take(m, tensor({-12})).at({0}), 0);
+  error_of([] { gather(m, 1, tensor({{-1}})); }, ErrorCode::index_out_of_range);
+}
+
+TEST(Shape, a_joined_tensor_without_elements_has_a_gradient_of_zeros) {
+  const Tensor none = zeros({0}).requires_grad_(), some = ones({2, 3}).requires_grad_();
+  sum(cat({none, some}, 1)).backward();
+  EXPECT_EQ(none.grad().shape(), Shape({0}));
+  EXPECT_EQ(some.grad().at({1, 2}), 1);
+}
+
 TEST(Shape, every_element_type_moves) {
   for (int t = 0; t < kDTypes; ++t) {
     const Tensor a = m.to(DType(t)), i = tensor({2, 0});

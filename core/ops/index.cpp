@@ -322,7 +322,7 @@ Tensor take(const Tensor& x, const Tensor& index) {
   return index_at(flat, {&i, 1}, {.n = 1});
 }
 Tensor take_along_dim(const Tensor& x, const Tensor& index, std::optional<int> dim) {
-  if (!dim) return gather(x.reshape({x.numel()}), 0, index.reshape({index.numel()}));
+  if (!dim) return take_along_dim(x.reshape({x.numel()}), index.reshape({index.numel()}), 0);
   GRAFT_CHECK(x.dim() == index.dim(), ErrorCode::shape_mismatch, "take_along_dim: ", x, " and index ", index, " differ in rank");
   const int d = wrap_dim("take_along_dim", *dim, x.view());
   Shape to_x = x.shape(), to_index = index.shape();
@@ -331,7 +331,10 @@ Tensor take_along_dim(const Tensor& x, const Tensor& index, std::optional<int> d
     const int64_t size = x.size(i) == 1 ? index.size(i) : x.size(i);
     to_x[i] = to_index[i] = size;
   }
-  return gather(x.expand(to_x), d, index.expand(to_index));
+  const Tensor from = x.expand(to_x), i = as_index("take_along_dim", index).expand(to_index);
+  check_index_sizes("take_along_dim", d, i, from);
+  check_indices("take_along_dim", i, -x.size(d), x.size(d), d, x);
+  return take_at(from, d, i);
 }
 
 }  // namespace graft

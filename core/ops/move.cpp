@@ -117,7 +117,7 @@ static const OpDef cat_op{
             const Shape shape = b.input_shape(i);
             const bool nothing = shape.rank() == 1 && shape[0] == 0;
             const int64_t n = nothing ? 0 : shape[dim];
-            if (b.needs(i) && !nothing) b.to(i) = b.g().narrow(dim, at, n);
+            if (b.needs(i)) b.to(i) = nothing ? zeros(shape, b.g().options()) : b.g().narrow(dim, at, n);
             at += n;
           }
         },

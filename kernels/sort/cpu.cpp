@@ -63,15 +63,23 @@ template <class T> Decline sort(const Launch& l) {
   });
 }
 
+// Which of equals are taken is left open, in PyTorch too; the same steps make the same choice.
 template <class T> Decline topk(const Launch& l) {
   const auto a = l.attrs_as<TopkAttrs>();
-  const auto pick = [&](Row<T>& row, auto order) {
+  const auto pick = [&](Row<T>& row, auto before) {
     const auto end = row.begin() + a.k;
-    if (end != row.end()) std::nth_element(row.begin(), end, row.end(), order);
-    if (a.sorted) std::sort(row.begin(), end, order);
+    if (a.k == 0) return row.begin();
+    if (a.k * 64 <= int64_t(row.size())) {
+      std::partial_sort(row.begin(), end, row.end(), before);
+    } else {
+      std::nth_element(row.begin(), end - 1, row.end(), before);
+      if (a.sorted) std::sort(row.begin(), end - 1, before);
+    }
     return row.begin();
   };
-  return each_row<T>(l, a.k, [&](Row<T>& row) { return a.largest ? pick(row, Descending<T>()) : pick(row, Ascending<T>()); });
+  const auto smaller = [](const Placed<T>& x, const Placed<T>& y) { return less(x.value, y.value); };
+  const auto greater = [](const Placed<T>& x, const Placed<T>& y) { return less(y.value, x.value); };
+  return each_row<T>(l, a.k, [&](Row<T>& row) { return a.largest ? pick(row, greater) : pick(row, smaller); });
 }
 
 template <class T> Decline kthvalue(const Launch& l) {
