@@ -6,37 +6,24 @@
 
 namespace graft::inline v1::nn {
 
-// A call that is running on this thread; innermost first. Read by tracing (the path of an op) and by surgery (refused).
-struct Frame {
-  const Module* module = nullptr;
-  const ChildEntry* slot = nullptr;  // null: called directly, not through a slot
-  Frame* outer = nullptr;
-};
-struct CallState {
-  Frame* top = nullptr;
-  bool retired = false;  // modules were replaced during the call and wait for its end
-};
-extern constinit thread_local CallState t_calls;
+// A running call: its frame on the path (core/path.h) that tracing reads, errors name and surgery refuses. What a call
+// replaces in slots lives until the outermost call of the thread returns: it may be executing.
+extern constinit thread_local bool t_has_retired;
 void release_retired() noexcept;
 
 class CallScope {
  public:
-  CallScope(const Module& m, const ChildEntry* slot)
-      : frame_{&m, slot, t_calls.top}, path_(slot ? std::string_view(slot->name) : std::string_view(), &m) {
-    t_calls.top = &frame_;
-  }
+  CallScope(const Module& m, const ChildEntry* slot) : path_(slot ? std::string_view(slot->name) : std::string_view(), &m) {}
   ~CallScope() {
-    t_calls.top = frame_.outer;
-    if (t_calls.retired && !t_calls.top) [[unlikely]] release_retired();
+    if (t_has_retired && !current_frame()->outer) [[unlikely]] release_retired();
   }
   CallScope(const CallScope&) = delete;
   CallScope& operator=(const CallScope&) = delete;
 
  private:
-  Frame frame_;
   PathScope path_;
 };
-inline bool in_call() { return t_calls.top != nullptr; }
+inline bool in_call() { return current_frame() != nullptr; }
 std::string current_path();                 // dotted slots of the running calls of this thread
 void refuse_during_call(const char* what);  // Error concurrent_modification when a call runs on this thread
 

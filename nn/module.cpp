@@ -28,11 +28,12 @@ std::string Entry::path() const {
 }
 
 std::string Module::path() const {
-  std::string path;
+  std::vector<const std::string*> names;
   const Module* m = this;
-  for (; m->holders_; m = m->holders_->owner) path = path.empty() ? m->holders_->name : m->holders_->name + "." + path;
-  if (!m->detached()) return path;
-  return path.empty() ? "(detached)" : "(detached)." + path;
+  for (; m->holders_; m = m->holders_->owner) names.push_back(&m->holders_->name);
+  std::string path = m->detached() ? "(detached)" : "";
+  for (; !names.empty(); names.pop_back()) path.append(path.empty() ? "" : ".").append(*names.back());
+  return path;
 }
 std::vector<ChildEntry*> Module::holders() const {
   std::vector<ChildEntry*> all;
@@ -268,19 +269,18 @@ void ChildEntry::commit(ModulePtr& m, void* typed_as) noexcept {
   hold();
 }
 
-// What a call replaces lives until the outermost call of this thread returns: it may be executing.
-constinit thread_local CallState t_calls;
+constinit thread_local bool t_has_retired = false;
 static thread_local std::vector<ModulePtr> t_retired;
 void release_retired() noexcept {
   const std::vector<ModulePtr> dead = std::move(t_retired);
   t_retired.clear();
-  t_calls.retired = false;
+  t_has_retired = false;
 }
 void ChildEntry::put(ModulePtr m) {
   void* found = check(m);
-  if (t_calls.top && module) {
+  if (in_call() && module) {
     t_retired.push_back(module);
-    t_calls.retired = true;
+    t_has_retired = true;
   }
   commit(m, found);
 }
