@@ -13,7 +13,8 @@ namespace {
 
 using namespace conformance;
 
-const std::map<std::string, Result (*)(const CaseFile&, const Json&)> kKinds{{"ops", run_op}, {"optim", run_optim}};
+const std::map<std::string, Result (*)(const CaseFile&, const Json&)> kKinds{
+    {"modules", run_module}, {"ops", run_op}, {"optim", run_optim}, {"surgery", run_surgery}};
 
 struct Options {
   std::string kind, json, show, floor, write_floor;

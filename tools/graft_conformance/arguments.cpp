@@ -39,7 +39,8 @@ const Json kNull;
 
 const Tensor& CaseTensors::get(const std::string& key) {
   auto [at, fresh] = loaded_.try_emplace(key);
-  if (fresh) at->second = file_.tensor(key);
+  if (fresh && !file_) throw Unsupported("a tensor argument here");
+  if (fresh) at->second = file_->tensor(key);
   return at->second;
 }
 
