@@ -52,10 +52,11 @@ class Arguments {
   std::optional<graft::DType> dtype(const char* name);
   const Json& json(const char* name);  // null when absent
 
+  const graft::Tensor& tensor_of(const Json& argument) { return tensors_.get(argument); }
+
   // Looks at what the next read of `name` would give, without taking it.
   const Json& peek(const char* name) const;
   bool has_tensor(const char* name) const { return peek(name).is_object() && peek(name).contains("tensor"); }
-  CaseTensors& case_tensors() { return tensors_; }
   bool none_left() const;
   void finish() const;  // throws Unsupported if something was not read
 

@@ -15,8 +15,10 @@ struct OpAdapter {
 std::span<const OpAdapter> pointwise_ops();
 std::span<const OpAdapter> view_ops();
 std::span<const OpAdapter> shape_ops();
-std::span<const OpAdapter> movement_ops();
+std::span<const OpAdapter> index_ops();
+std::span<const OpAdapter> linear_ops();
 std::span<const OpAdapter> reduction_ops();
 std::span<const OpAdapter> functional_ops();
+std::span<const OpAdapter> loss_ops();
 
 }  // namespace conformance

@@ -8,10 +8,10 @@ namespace {
 using namespace graft;
 
 const OpAdapter kOps[] = {
-    {"softmax",
+    {"sum",
      [](Arguments& a) -> Outputs {
        const Tensor x = a.tensor("input");
-       return {softmax(x, int(a.integer("dim")))};
+       return {sum(x)};
      }},
 };
 

@@ -1,6 +1,6 @@
 // Models of surgery programs: trees of layers by PyTorch's names, and the few types of the harness itself.
-#include "graft/nn/containers.h"
 #include "graft/core/ops.h"
+#include "graft/nn/containers.h"
 #include "graft/nn/linear.h"
 #include "graft/nn/registry.h"
 #include "report.h"
@@ -22,13 +22,13 @@ class Net : public nn::Layer {
   Tensor forward(const Tensor& input) override {
     Tensor x = input;
     if (program_.is_null()) {
-      for (const auto& child : child_entries()) x = nn::Slot<nn::Layer>(*child)(x);
+      for (const auto& child : child_entries()) x = call_child(*child, x);
       return x;
     }
     std::map<std::string, Tensor> saved;
     for (const Json& s : program_) {
       if (s.is_string())
-        x = nn::Slot<nn::Layer>(child_entry(s.get<std::string>()))(x);
+        x = call_child(child_entry(s.get<std::string>()), x);
       else if (s.contains("save"))
         saved[s["save"]] = x;
       else if (s.contains("load"))
@@ -45,10 +45,19 @@ class Net : public nn::Layer {
     return x;
   }
 
- protected:
-  nn::ChildEntry::Cast child_cast() const override { return &nn::Slot<nn::Layer>::cast; }
-
  private:
+  // As a slot of unknown type: any module may be here.
+  static Tensor call_child(const nn::ChildEntry& e, const Tensor& x) {
+    if (!e.module) fail(ErrorCode::type_error, "slot ", e.name, " is empty");
+    const nn::CallScope scope(*e.module, &e);
+    try {
+      return e.module->call({x}).tensor();
+    } catch (Error& error) {
+      error.within(e.name, nn::type_name(*e.module));
+      throw;
+    }
+  }
+
   std::string name_;
   Json program_;
 };
