@@ -1,5 +1,8 @@
 #include "graft/core/memory.h"
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -112,6 +115,28 @@ struct ThreadGuard {  // its destructor hands a finished thread's blocks to the 
 };
 void register_thread() { static thread_local ThreadGuard guard; }
 
+constexpr size_t kHugePage = size_t{1} << 21;
+
+// Large blocks are pages of their own: given back, their memory serves any other size.
+void* from_system(size_t bytes) {
+  if (bytes < 2 * kHugePage) return std::aligned_alloc(kAlign, bytes);
+  void* pages = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return nullptr;
+  auto* first = static_cast<std::byte*>(pages);
+  const size_t skipped = (kHugePage - reinterpret_cast<uintptr_t>(first) % kHugePage) % kHugePage;
+  if (skipped) munmap(first, skipped);
+  if (skipped < kHugePage) munmap(first + skipped + bytes, kHugePage - skipped);
+#ifdef MADV_HUGEPAGE
+  madvise(first + skipped, bytes, MADV_HUGEPAGE);  // a wish; where it is not granted nothing changes
+#endif
+  return first + skipped;
+}
+void to_system(void* block, size_t bytes) {
+  if (bytes < 2 * kHugePage) return std::free(block);
+  ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+  munmap(block, bytes);
+}
+
 void* take_shared(int c) {  // a batch for this thread's bin, or a fresh block
   register_thread();
   Shared& s = shared();
@@ -132,10 +157,18 @@ void* take_shared(int c) {  // a batch for this thread's bin, or a fresh block
     s.retired.from_system += int64_t(bytes);
     ++s.retired.system_calls;
   }
-  if (void* fresh = std::aligned_alloc(kAlign, bytes)) return fresh;
+  void* fresh = from_system(bytes);
+  if (!fresh) {
+    trim();
+    fresh = from_system(bytes);
+  }
   const std::lock_guard lock(s.mutex);
-  s.retired.from_system -= int64_t(bytes);
-  throw std::bad_alloc();
+  if (!fresh) {
+    s.retired.from_system -= int64_t(bytes);
+    throw std::bad_alloc();
+  }
+  s.retired.peak = std::max(s.retired.peak, s.retired.from_system);
+  return fresh;
 }
 
 void give_shared(Block* b, int c) noexcept {  // the bin is full: half of it moves on
@@ -197,6 +230,12 @@ Stats stats() {
   return total;
 }
 
+void reset_peak() {
+  Shared& s = shared();
+  const std::lock_guard lock(s.mutex);
+  s.retired.peak = s.retired.from_system;
+}
+
 void trim() {
   Shared& s = shared();
   const std::lock_guard lock(s.mutex);
@@ -205,7 +244,7 @@ void trim() {
     while (Block* b = s.lists[c]) {
       s.lists[c] = b->next;
       s.retired.from_system -= int64_t(class_bytes(c));
-      std::free(b);
+      to_system(b, class_bytes(c));
     }
 }
 

@@ -6,17 +6,21 @@
 
 namespace graft::inline v1::memory {
 
+// Blocks are kept for the next request of their size class. Those from 4 MiB on lie on huge pages where the system has
+// them. Before an allocation fails, everything cached is given back and the system is asked again.
 void* allocate(size_t bytes);
 void release(void* block, size_t bytes) noexcept;  // `bytes` as given to allocate
 
 struct Stats {
   int64_t in_use = 0;       // bytes handed out, rounded up to their size class
   int64_t from_system = 0;  // bytes held, in use or cached
+  int64_t peak = 0;         // the most that from_system has been since reset_peak()
   int64_t allocations = 0;
   int64_t system_calls = 0;  // allocations that the caches could not serve
 };
 Stats stats();  // over all threads
-void trim();    // returns what this thread and the shared lists cache to the system
+void reset_peak();
+void trim();  // returns what this thread and the shared lists cache to the system
 
 // Runs before every allocation of this thread and may throw: fault injection, limits, logging.
 using Hook = void (*)(size_t bytes, void* context);
