@@ -37,7 +37,7 @@ template <class T> struct Epilogue {
   Activation activation = Activation::none;
 };
 
-// Direct loops: any strides, groups, dilation; f32, f64, f16 and bf16, accumulated in f32 at least.
+// Direct loops: any strides, groups, dilation; f32, f64, f16, bf16, accumulated in f32 at least; i64 and complex.
 template <class T> void forward_reference(const Geometry&, Image<const T> x, Image<const T> w, Image<T> y, const Epilogue<T>&);
 template <class T> void backward_data_reference(const Geometry&, Image<const T> y, Image<const T> w, Image<T> x, const Epilogue<T>&);
 template <class T> void backward_weight_reference(const Geometry&, Image<const T> x, Image<const T> y, Image<T> w);

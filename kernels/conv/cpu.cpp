@@ -82,7 +82,10 @@ template <class T, class F> void add(const char* name) {
 
 void register_conv_cpu() {
   add<float, ChannelsLast>("channels_last");
-  for_each_type(FloatTypes{}, [](auto tag) { add<typename decltype(tag)::type, Reference>("reference"); });
+  const auto reference = [](auto tag) { add<typename decltype(tag)::type, Reference>("reference"); };
+  for_each_type(FloatTypes{}, reference);
+  for_each_type(ComplexTypes{}, reference);
+  for_each_type(TypeList<int64_t>{}, reference);
 }
 
 }  // namespace graft

@@ -13,8 +13,10 @@ constexpr int64_t kBlock = 64;  // elements of a row that are accumulated at a t
 int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
 template <class A> A activate(A v, Activation f) {
-  if (f != Activation::none && v < A(0)) v = A(0);  // NaN stays
-  if (f == Activation::relu6 && v > A(6)) v = A(6);
+  if constexpr (!is_complex_v<A>) {
+    if (f != Activation::none && v < A(0)) v = A(0);  // NaN stays
+    if (f == Activation::relu6 && v > A(6)) v = A(6);
+  }
   return v;
 }
 
@@ -127,6 +129,7 @@ void backward_data_reference(const Geometry& g, Image<const T> y, Image<const T>
 
 template <class T> void backward_weight_reference(const Geometry& g, Image<const T> x, Image<const T> y, Image<T> w) {
   using A = compute_t<T>;
+  using Wide = std::conditional_t<is_complex_v<A>, std::complex<double>, std::conditional_t<std::is_integral_v<A>, A, double>>;
   const int64_t cig = g.ci / g.groups, cog = g.co / g.groups;
   parallel_for(0, g.co * cig, grain(g.n * g.out_points() * g.taps()), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -134,7 +137,7 @@ template <class T> void backward_weight_reference(const Geometry& g, Image<const
       for (int64_t tap = 0; tap < g.taps(); ++tap) {
         const int64_t k = tap % g.k[2], b = tap / g.k[2] % g.k[1], a = tap / g.k[2] / g.k[1];
         const Span span = inside(g, 2, k, 0, g.out[2]);
-        double total = 0;
+        Wide total = 0;
         for (int64_t n = 0; n < g.n; ++n)
           for (int64_t p = 0; p < g.out[0]; ++p)
             for (int64_t q = 0; q < g.out[1]; ++q) {
@@ -149,7 +152,7 @@ template <class T> void backward_weight_reference(const Geometry& g, Image<const
               for (; j + 4 <= span.last; j += 4)
                 for (int u = 0; u < 4; ++u) part[u] += A(px[(j + u) * step]) * A(py[(j + u) * y.stride.s[2]]);
               for (; j < span.last; ++j) part[0] += A(px[j * step]) * A(py[j * y.stride.s[2]]);
-              total += double((part[0] + part[1]) + (part[2] + part[3]));
+              total += Wide((part[0] + part[1]) + (part[2] + part[3]));
             }
         w.data[o * w.stride.n + c * w.stride.c + a * w.stride.s[0] + b * w.stride.s[1] + k * w.stride.s[2]] =
             T(static_cast<A>(total));
@@ -167,6 +170,9 @@ INSTANTIATE(float)
 INSTANTIATE(double)
 INSTANTIATE(Half)
 INSTANTIATE(BFloat16)
+INSTANTIATE(int64_t)
+INSTANTIATE(std::complex<float>)
+INSTANTIATE(std::complex<double>)
 #undef INSTANTIATE
 
 }  // namespace graft::conv
