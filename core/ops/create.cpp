@@ -22,9 +22,11 @@ Tensor arange(Scalar start, Scalar end, Scalar step, const Options& o) {
   const double from = start.value(), to = end.value(), by = step.value();
   GRAFT_CHECK(by != 0, "arange: step must not be 0");
   GRAFT_CHECK(std::isfinite(from) && std::isfinite(to), "arange: the bounds ", from, " and ", to, " are not finite");
-  GRAFT_CHECK(by > 0 ? to >= from : to <= from, "arange: bounds ", from, " to ", to, " do not agree with the sign of step ", by);
+  GRAFT_CHECK(by > 0 ? to >= from : to <= from, "arange: bounds ", from, " to ", to,
+              " do not agree with the sign of step ", by);
   if (integers) {
-    const auto first = __int128(start.to<int64_t>()), last = __int128(end.to<int64_t>()), s = __int128(step.to<int64_t>());
+    const auto first = __int128(start.to<int64_t>()), last = __int128(end.to<int64_t>()),
+               s = __int128(step.to<int64_t>());
     const __int128 n = (last - first + s + (s > 0 ? -1 : 1)) / s;
     GRAFT_CHECK(n <= INT64_MAX, ErrorCode::overflow, "arange: too many elements");
     a.n = int64_t(n);
@@ -85,8 +87,8 @@ Tensor zeros_like(const Tensor& x, const Options& o) { return full_like(x, 0, o)
 Tensor ones_like(const Tensor& x, const Options& o) { return full_like(x, 1, o); }
 
 Tensor empty_strided(const Shape& size, const Shape& stride, const Options& o) {
-  GRAFT_CHECK(size.rank() == stride.rank(), ErrorCode::shape_mismatch, "empty_strided: sizes ", size, " and strides ", stride,
-              " differ in rank");
+  GRAFT_CHECK(size.rank() == stride.rank(), ErrorCode::shape_mismatch, "empty_strided: sizes ", size, " and strides ",
+              stride, " differ in rank");
   int64_t last = 0;
   bool overflow = false;
   for (int i = 0; i < size.rank(); ++i) {
@@ -103,7 +105,8 @@ Tensor empty_strided(const Shape& size, const Shape& stride, const Options& o) {
   set_shape(t->view, size);
   std::ranges::copy(stride, t->view.stride);
   set_strided(t->view);
-  GRAFT_CHECK(!may_overlap(t->view), "empty_strided: with shape ", size, " and strides ", stride, " elements share memory");
+  GRAFT_CHECK(!may_overlap(t->view), "empty_strided: with shape ", size, " and strides ", stride,
+              " elements share memory");
   return Tensor(std::move(t));
 }
 

@@ -33,8 +33,8 @@ Labels expand_ellipsis(std::string_view text, int rank, std::string_view equatio
     }
   }
   const int hidden = rank - int(before.size() + after.size());
-  GRAFT_CHECK(ellipsis ? hidden >= 0 : hidden == 0 || rank < 0, ErrorCode::shape_mismatch, "einsum: '", text, "' in '", equation,
-              "' does not name the ", rank, " dimensions of its tensor");
+  GRAFT_CHECK(ellipsis ? hidden >= 0 : hidden == 0 || rank < 0, ErrorCode::shape_mismatch, "einsum: '", text, "' in '",
+              equation, "' does not name the ", rank, " dimensions of its tensor");
   for (int i = hidden; i-- > 0;) before += char('0' + i);
   return before + after;
 }
@@ -102,8 +102,8 @@ Factor multiplied(Factor a, Factor b, const Labels& needed) {
   Labels batch, rows, columns, inner;
   for (const char c : a.labels) {
     if (b.has(c))
-      GRAFT_CHECK(a.size(c) == b.size(c), ErrorCode::shape_mismatch, "einsum: '", c, "' has sizes ", a.size(c), " and ", b.size(c),
-                  ": ", a.x, ", ", b.x);
+      GRAFT_CHECK(a.size(c) == b.size(c), ErrorCode::shape_mismatch, "einsum: '", c, "' has sizes ", a.size(c), " and ",
+                  b.size(c), ": ", a.x, ", ", b.x);
     const bool kept = needed.find(c) != Labels::npos;
     (b.has(c) ? kept ? batch : inner : rows) += c;
   }
@@ -130,8 +130,8 @@ Tensor einsum(std::string_view equation, const Tensors& operands) {
   std::vector<Factor> factors;
   for (size_t i = 0; i < operands.size(); ++i) {
     const size_t comma = left.find(',');
-    GRAFT_CHECK((comma == std::string_view::npos) == (i + 1 == operands.size()), "einsum: '", equation, "' does not name ",
-                operands.size(), " tensors");
+    GRAFT_CHECK((comma == std::string_view::npos) == (i + 1 == operands.size()), "einsum: '", equation,
+                "' does not name ", operands.size(), " tensors");
     const Labels labels = expand_ellipsis(left.substr(0, comma), operands[i].dim(), equation);
     factors.push_back(with_diagonals({operands[i], labels}));
     left = comma == std::string_view::npos ? std::string_view() : left.substr(comma + 1);
@@ -160,7 +160,8 @@ Tensor einsum(std::string_view equation, const Tensors& operands) {
     const bool ellipsis = right.find("...") != std::string_view::npos;
     out = expand_ellipsis(right, letters + (ellipsis ? hidden : 0), equation);
     for (const char c : out) {
-      GRAFT_CHECK(!is_letter(c) || all.find(c) != std::string::npos, "einsum: '", c, "' of the result is in no tensor: '", equation, "'");
+      GRAFT_CHECK(!is_letter(c) || all.find(c) != std::string::npos, "einsum: '", c,
+                  "' of the result is in no tensor: '", equation, "'");
       GRAFT_CHECK(std::ranges::count(out, c) == 1, "einsum: '", c, "' occurs twice in the result: '", equation, "'");
     }
   }
@@ -180,7 +181,8 @@ Tensor einsum(std::string_view equation, const Tensors& operands) {
 }
 
 Tensor tensordot(const Tensor& a, const Tensor& b, const Shape& dims_a, const Shape& dims_b) {
-  GRAFT_CHECK(dims_a.rank() == dims_b.rank(), ErrorCode::shape_mismatch, "tensordot: ", dims_a, " and ", dims_b, " differ in length");
+  GRAFT_CHECK(dims_a.rank() == dims_b.rank(), ErrorCode::shape_mismatch, "tensordot: ", dims_a, " and ", dims_b,
+              " differ in length");
   const auto split = [](const Tensor& t, const Shape& dims, bool inner_first, Shape& free) {
     unsigned used = 0;
     Shape order, inner;
@@ -203,8 +205,8 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Shape& dims_a, const Sh
     return t.permute(order).reshape(inner_first ? Shape{k, m} : Shape{m, k});
   };
   for (int i = 0; i < dims_a.rank(); ++i)
-    GRAFT_CHECK(a.size(int(dims_a[i])) == b.size(int(dims_b[i])), ErrorCode::shape_mismatch, "tensordot: contracted sizes differ: ", a,
-                ", ", b);
+    GRAFT_CHECK(a.size(int(dims_a[i])) == b.size(int(dims_b[i])), ErrorCode::shape_mismatch,
+                "tensordot: contracted sizes differ: ", a, ", ", b);
   Shape shape;
   const Tensor left = split(a, dims_a, false, shape), right = split(b, dims_b, true, shape);
   return matmul(left, right).reshape(shape);

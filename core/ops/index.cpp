@@ -14,13 +14,13 @@ static const OpDef first_outside_op{.name = "first_outside", .infer = [](Infer& 
 void check_indices(std::string_view op, const Tensor& index, int64_t low, int64_t size, int dim, const Tensor& x) {
   if (index.numel() == 0 || index.device().type == Device::meta || thread_modes().dry_run) return;
   const auto bad = apply(first_outside_op, RangeAttrs{low, size}, index).item<int64_t>();
-  GRAFT_CHECK(bad == INT64_MAX, ErrorCode::index_out_of_range, op, ": index ", bad, " is out of range for dimension ", dim,
-              " with size ", size, ": ", x);
+  GRAFT_CHECK(bad == INT64_MAX, ErrorCode::index_out_of_range, op, ": index ", bad, " is out of range for dimension ",
+              dim, " with size ", size, ": ", x);
 }
 Tensor as_index(std::string_view op, const Tensor& index) {
   GRAFT_CHECK(index.defined(), op, ": the index is undefined");
-  GRAFT_CHECK(index.dtype() == i64 || index.dtype() == i32, ErrorCode::dtype_mismatch, op, ": indices must be i64 or i32, not ",
-              index);
+  GRAFT_CHECK(index.dtype() == i64 || index.dtype() == i32, ErrorCode::dtype_mismatch, op,
+              ": indices must be i64 or i32, not ", index);
   return index.to(i64);
 }
 
@@ -38,7 +38,9 @@ static const OpDef gather_op{
         },
     .reads = {input(1)},
 };
-static Tensor take_at(const Tensor& x, int dim, const Tensor& index) { return apply(gather_op, ScatterAttrs{dim}, x, index); }
+static Tensor take_at(const Tensor& x, int dim, const Tensor& index) {
+  return apply(gather_op, ScatterAttrs{dim}, x, index);
+}
 
 static Tensor equal_where(const Tensor& a, const Tensor& b) {  // 1 or 0
   const NoGrad quiet;
@@ -48,7 +50,8 @@ static void scatter_backward(Backward& b) {
   const auto [dim, put] = b.attrs<ScatterAttrs>();
   const Tensor& index = b.input(1);
   if (put == Put::assign || put == Put::add) {
-    if (b.needs(0)) b.to(0) = put == Put::add ? b.g() : put_at(b.g(), dim, index, zeros(index.shape(), b.g().options()), put);
+    if (b.needs(0))
+      b.to(0) = put == Put::add ? b.g() : put_at(b.g(), dim, index, zeros(index.shape(), b.g().options()), put);
     if (b.needs(2)) b.to(2) = take_at(b.g(), dim, index);
     return;
   }
@@ -122,8 +125,8 @@ static ScatterCall scatter_call(const Tensor& x, int dim, const Tensor& index, c
   GRAFT_CHECK(c.src.dim() == c.index.dim(), ErrorCode::shape_mismatch, "scatter: index ", index, " and source ", src,
               " differ in rank");
   for (int d = 0; d < c.index.dim(); ++d) {
-    GRAFT_CHECK(c.index.size(d) <= c.src.size(d) || c.index.numel() == 0, ErrorCode::shape_mismatch, "scatter: index ", index,
-                " is larger than source ", src, " in dimension ", d);
+    GRAFT_CHECK(c.index.size(d) <= c.src.size(d) || c.index.numel() == 0, ErrorCode::shape_mismatch, "scatter: index ",
+                index, " is larger than source ", src, " in dimension ", d);
     if (c.index.size(d) < c.src.size(d)) c.src = c.src.narrow(d, 0, c.index.size(d));
   }
   check_indices("scatter", c.index, 0, x.dim() ? x.size(c.dim) : 1, c.dim, x);
@@ -179,7 +182,8 @@ static Scalar identity_of(Put put, DType t) {
   with_type(t, AllTypes{}, [&](auto tag) {
     using T = compute_t<typename decltype(tag)::type>;
     if constexpr (std::is_floating_point_v<T>) edge = put == Put::least ? INFINITY : -INFINITY;
-    else if constexpr (!is_complex_v<T>) edge = put == Put::least ? std::numeric_limits<T>::max() : std::numeric_limits<T>::lowest();
+    else if constexpr (!is_complex_v<T>)
+      edge = put == Put::least ? std::numeric_limits<T>::max() : std::numeric_limits<T>::lowest();
   });
   return edge;
 }
@@ -229,7 +233,8 @@ static void index_backward(Backward& b) {
   b.to(0) = index_put_at(zeros(b.input_shape(0), b.g().options()), b.g(), saved_indices(b, 1), a);
 }
 static const OpDef index_op{.name = "index", .infer = infer_index, .backward = index_backward, .reads = {0xfe}};
-static const OpDef index_select_op{.name = "index_select", .infer = infer_index, .backward = index_backward, .reads = {0xfe}};
+static const OpDef index_select_op{
+    .name = "index_select", .infer = infer_index, .backward = index_backward, .reads = {0xfe}};
 static const OpDef index_put_op{
     .name = "index_put",
     .infer = infer_same,
@@ -237,7 +242,9 @@ static const OpDef index_put_op{
         [](Backward& b) {
           const auto& a = b.attrs<IndexAttrs>();
           const Tensors index = saved_indices(b, 2);
-          if (b.needs(0)) b.to(0) = a.put == Put::add ? b.g() : index_put_at(b.g(), zeros(b.input_shape(1), b.g().options()), index, a);
+          if (b.needs(0))
+            b.to(0) =
+                a.put == Put::add ? b.g() : index_put_at(b.g(), zeros(b.input_shape(1), b.g().options()), index, a);
           if (b.needs(1)) b.to(1) = index_at(b.g(), index, a);
         },
     .reads = {0xfc, 0xfc, 0},
@@ -262,7 +269,8 @@ void index_put_at_(const Tensor& x, const Tensor& values, std::span<const Tensor
 namespace {
 struct OneDim { IndexAttrs attrs; Tensor index; Shape shape; };  // shape: of what is selected
 }
-static OneDim one_dim(std::string_view op, const Tensor& x, int dim, const Tensor& index, int64_t low = 0, Put put = Put::assign) {
+static OneDim one_dim(std::string_view op, const Tensor& x, int dim, const Tensor& index, int64_t low = 0,
+                      Put put = Put::assign) {
   const int d = wrap_dim(op, dim, x.view());
   GRAFT_CHECK(index.dim() <= 1, ErrorCode::shape_mismatch, op, ": the index must be a vector, not ", index);
   OneDim one{{.n = 1, .dims = {uint8_t(d)}, .put = put}, as_index(op, index).reshape({index.numel()}), x.shape()};
@@ -323,7 +331,8 @@ Tensor take(const Tensor& x, const Tensor& index) {
 }
 Tensor take_along_dim(const Tensor& x, const Tensor& index, std::optional<int> dim) {
   if (!dim) return take_along_dim(x.reshape({x.numel()}), index.reshape({index.numel()}), 0);
-  GRAFT_CHECK(x.dim() == index.dim(), ErrorCode::shape_mismatch, "take_along_dim: ", x, " and index ", index, " differ in rank");
+  GRAFT_CHECK(x.dim() == index.dim(), ErrorCode::shape_mismatch, "take_along_dim: ", x, " and index ", index,
+              " differ in rank");
   const int d = wrap_dim("take_along_dim", *dim, x.view());
   Shape to_x = x.shape(), to_index = index.shape();
   for (int i = 0; i < x.dim(); ++i) {

@@ -63,7 +63,8 @@ class Selector {
   }
   void apply_tensor(const Tensor& t) {
     const bool known = t.device().type != Device::meta && !thread_modes().dry_run;
-    if (t.dim() == 0 && known) return is_mask(t) ? put_flag(t.item<bool>()) : pick(as_index("index", t).item<int64_t>());
+    if (t.dim() == 0 && known)
+      return is_mask(t) ? put_flag(t.item<bool>()) : pick(as_index("index", t).item<int64_t>());
     if (!is_mask(t)) {
       s_.index[size_t(dim_++)] = as_index("index", t).to(x_.device());
       return;
@@ -143,7 +144,8 @@ Tensor Tensor::index(std::initializer_list<TensorIndex> indices) const {
   return index_with(*this, std::span(indices.begin(), indices.size()));
 }
 Tensor Tensor::index(const std::vector<TensorIndex>& indices) const { return index_with(*this, indices); }
-const Tensor& Tensor::index_put_(std::initializer_list<TensorIndex> indices, const Tensor& value, bool accumulate) const {
+const Tensor& Tensor::index_put_(std::initializer_list<TensorIndex> indices, const Tensor& value,
+                                 bool accumulate) const {
   put_with(*this, std::span(indices.begin(), indices.size()), value, accumulate);
   return *this;
 }

@@ -105,8 +105,12 @@ static void check_mode(const Tensor& x, const InterpolateOptions& o) {
   const int spatial = x.dim() - 2;
   const bool any = o.mode == "nearest" || o.mode == "nearest-exact" || o.mode == "area";
   GRAFT_CHECK(spatial >= 1 && spatial <= 3, ErrorCode::shape_mismatch, "interpolate: needs 3 to 5 dimensions, not ", x);
-  GRAFT_CHECK(!any || !o.align_corners, "interpolate: align_corners is only for linear, bilinear, bicubic and trilinear, not ", o.mode);
-  const int wanted = o.mode == "linear" ? 1 : o.mode == "bilinear" || o.mode == "bicubic" ? 2 : o.mode == "trilinear" ? 3 : 0;
+  GRAFT_CHECK(!any || !o.align_corners,
+              "interpolate: align_corners is only for linear, bilinear, bicubic and trilinear, not ", o.mode);
+  const int wanted = o.mode == "linear"                            ? 1
+                     : o.mode == "bilinear" || o.mode == "bicubic" ? 2
+                     : o.mode == "trilinear"                       ? 3
+                                                                   : 0;
   GRAFT_CHECK(any || wanted, "interpolate: mode '", o.mode,
               "' is not one of nearest, nearest-exact, area, linear, bilinear, bicubic, trilinear");
   GRAFT_CHECK(any || wanted == spatial, ErrorCode::shape_mismatch, "interpolate: mode ", o.mode, " needs ", wanted + 2,
@@ -118,8 +122,8 @@ Tensor interpolate(const Tensor& x, const InterpolateOptions& o) {
   check_mode(x, o);
   const int spatial = x.dim() - 2;
   const auto entry = [&](const auto& list, int i) {
-    GRAFT_CHECK(list.size() == 1 || int(list.size()) == spatial, ErrorCode::shape_mismatch, "interpolate: ", list.size(),
-                " sizes or factors for ", spatial, " dimensions");
+    GRAFT_CHECK(list.size() == 1 || int(list.size()) == spatial, ErrorCode::shape_mismatch,
+                "interpolate: ", list.size(), " sizes or factors for ", spatial, " dimensions");
     return list[list.size() == 1 ? 0 : size_t(i)];
   };
   Tensor y = x;
@@ -128,7 +132,8 @@ Tensor interpolate(const Tensor& x, const InterpolateOptions& o) {
     std::optional<double> factor;
     if (!o.scale_factor.empty()) factor = entry(o.scale_factor, i);
     const int64_t out = factor ? int64_t(std::floor(double(in) * *factor)) : entry(o.size, i);
-    GRAFT_CHECK(in > 0 && out > 0, ErrorCode::shape_mismatch, "interpolate: sizes must be positive, not ", in, " to ", out, ": ", x);
+    GRAFT_CHECK(in > 0 && out > 0, ErrorCode::shape_mismatch, "interpolate: sizes must be positive, not ", in, " to ",
+                out, ": ", x);
     if (o.recompute_scale_factor) factor.reset();
     const Taps t = taps_of(o, in, out, factor);
     Shape shape = y.shape();

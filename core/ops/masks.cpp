@@ -35,14 +35,17 @@ static Tensor value_for(const Tensor& x, Scalar value) {
               "masked_fill: a complex value does not fit in ", x);
   return full({}, value, x.options());
 }
-Tensor masked_fill(const Tensor& x, const Tensor& mask, Scalar value) { return fill_where(x, mask, value_for(x, value), true); }
+Tensor masked_fill(const Tensor& x, const Tensor& mask, Scalar value) {
+  return fill_where(x, mask, value_for(x, value), true);
+}
 const Tensor& Tensor::masked_fill_(const Tensor& mask, Scalar value) const {
   return apply_inplace(masked_fill_op, MaskAttrs{true}, *this, mask, value_for(*this, value));
 }
 
 // ---- results whose size depends on values --------------------------------------------------------------------
 
-static const OpDef nonzero_count_op{.name = "nonzero_count", .infer = [](Infer& c) { c.out().rank = 0, c.out().dtype = i64; }};
+static const OpDef nonzero_count_op{.name = "nonzero_count",
+                                    .infer = [](Infer& c) { c.out().rank = 0, c.out().dtype = i64; }};
 static const OpDef nonzero_op{
     .name = "nonzero",
     .infer =
@@ -86,8 +89,8 @@ Tensor masked_select(const Tensor& x, const Tensor& mask) {
 }
 Tensor masked_scatter(const Tensor& x, const Tensor& mask, const Tensor& source) {
   const Shape shape = common_shape("masked_scatter", x, mask);
-  GRAFT_CHECK(source.dtype() == x.dtype(), ErrorCode::dtype_mismatch, "masked_scatter: source ", source, " and destination ",
-              x, " differ in dtype");
+  GRAFT_CHECK(source.dtype() == x.dtype(), ErrorCode::dtype_mismatch, "masked_scatter: source ", source,
+              " and destination ", x, " differ in dtype");
   const Tensor index = set_positions("masked_scatter", mask.expand(shape));
   GRAFT_CHECK(source.numel() >= index.numel(), ErrorCode::shape_mismatch, "masked_scatter: ", index.numel(),
               " elements of the mask are set, the source has ", source.numel());

@@ -39,16 +39,17 @@ static Tensor sources(int64_t n, int64_t before, int64_t after, std::string_view
 }
 static Tensor pad_by_repeating(const Tensor& x, std::span<const int64_t> pads, std::string_view mode) {
   const auto dims = int(pads.size() / 2);
-  GRAFT_CHECK(x.dim() == dims + 1 || x.dim() == dims + 2, ErrorCode::shape_mismatch, "pad: mode ", mode, " with ", pads.size(),
-              " values pads the last ", dims, " dimensions of a tensor with ", dims + 1, " or ", dims + 2, ", not ", x);
+  GRAFT_CHECK(x.dim() == dims + 1 || x.dim() == dims + 2, ErrorCode::shape_mismatch, "pad: mode ", mode, " with ",
+              pads.size(), " values pads the last ", dims, " dimensions of a tensor with ", dims + 1, " or ", dims + 2,
+              ", not ", x);
   Tensor y = x;
   for (int k = 0; k < dims; ++k) {
     const int d = x.dim() - 1 - k;
     const int64_t n = x.size(d), before = pads[size_t(2 * k)], after = pads[size_t(2 * k + 1)];
     if (before == 0 && after == 0) continue;
     const int64_t most = mode == "reflect" ? n - 1 : mode == "circular" ? n : INT64_MAX;
-    GRAFT_CHECK(n > 0 && before <= most && after <= most && n + before + after > 0, ErrorCode::shape_mismatch, "pad: mode ",
-                mode, " cannot pad dimension ", d, " by ", before, ",", after, ": ", x);
+    GRAFT_CHECK(n > 0 && before <= most && after <= most && n + before + after > 0, ErrorCode::shape_mismatch,
+                "pad: mode ", mode, " cannot pad dimension ", d, " by ", before, ",", after, ": ", x);
     y = index_select(y, d, sources(n, before, after, mode, x.device()));
   }
   return y.is_same(x) ? x.clone() : y;
@@ -80,14 +81,15 @@ struct Windows {  // of a padded image [n, c, h, w]: [n, c, kh, kw, oh, ow] in i
 static Windows windows_of(std::string_view op, int64_t n, int64_t c, int64_t h, int64_t w, const WindowOptions& o) {
   const auto [kh, kw] = o.kernel_size;
   const auto [ph, pw] = o.padding;
-  GRAFT_CHECK(kh > 0 && kw > 0 && o.stride[0] > 0 && o.stride[1] > 0 && o.dilation[0] > 0 && o.dilation[1] > 0 && ph >= 0 && pw >= 0,
+  GRAFT_CHECK(kh > 0 && kw > 0 && o.stride[0] > 0 && o.stride[1] > 0 && o.dilation[0] > 0 && o.dilation[1] > 0 &&
+                  ph >= 0 && pw >= 0,
               op, ": kernel, stride and dilation must be positive, padding not negative");
   Windows a;
   a.image = {n, c, h + 2 * ph, w + 2 * pw};
   a.out_h = (a.image[2] - o.dilation[0] * (kh - 1) - 1) / o.stride[0] + 1;
   a.out_w = (a.image[3] - o.dilation[1] * (kw - 1) - 1) / o.stride[1] + 1;
-  GRAFT_CHECK(a.image[2] > o.dilation[0] * (kh - 1) && a.image[3] > o.dilation[1] * (kw - 1), ErrorCode::shape_mismatch, op,
-              ": the kernel ", kh, "x", kw, " is larger than the padded image ", a.image[2], "x", a.image[3]);
+  GRAFT_CHECK(a.image[2] > o.dilation[0] * (kh - 1) && a.image[3] > o.dilation[1] * (kw - 1), ErrorCode::shape_mismatch,
+              op, ": the kernel ", kh, "x", kw, " is larger than the padded image ", a.image[2], "x", a.image[3]);
   const int64_t row = a.image[3], plane = a.image[2] * row;
   a.size = {n, c, kh, kw, a.out_h, a.out_w};
   const Shape stride{c * plane, plane, o.dilation[0] * row, o.dilation[1], o.stride[0] * row, o.stride[1]};
@@ -107,10 +109,11 @@ Tensor im2col(const Tensor& x, const WindowOptions& o) {
 Tensor col2im(const Tensor& x, const std::array<int64_t, 2>& output_size, const WindowOptions& o) {
   if (x.dim() == 2) return col2im(x.unsqueeze(0), output_size, o).squeeze(0);
   const int64_t k = o.kernel_size[0] * o.kernel_size[1];
-  GRAFT_CHECK(x.dim() == 3 && k > 0 && x.size(1) % k == 0, ErrorCode::shape_mismatch, "fold: needs [n, c ", k, ", l], not ", x);
+  GRAFT_CHECK(x.dim() == 3 && k > 0 && x.size(1) % k == 0, ErrorCode::shape_mismatch, "fold: needs [n, c ", k,
+              ", l], not ", x);
   const Windows a = windows_of("fold", x.size(0), x.size(1) / k, output_size[0], output_size[1], o);
-  GRAFT_CHECK(x.size(2) == a.out_h * a.out_w, ErrorCode::shape_mismatch, "fold: ", x, " has ", x.size(2), " windows, the image ",
-              output_size[0], "x", output_size[1], " has ", a.out_h * a.out_w);
+  GRAFT_CHECK(x.size(2) == a.out_h * a.out_w, ErrorCode::shape_mismatch, "fold: ", x, " has ", x.size(2),
+              " windows, the image ", output_size[0], "x", output_size[1], " has ", a.out_h * a.out_w);
   const Tensor image = embed(x.reshape(a.size), a.region, a.image);
   const auto [ph, pw] = o.padding;
   return ph || pw ? pad(image, {-pw, -pw, -ph, -ph}) : image;

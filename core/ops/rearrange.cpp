@@ -75,8 +75,12 @@ static const OpDef tril_op{.name = "tril", .infer = infer_triangle, .backward = 
 static const OpDef triu_op{.name = "triu", .infer = infer_triangle, .backward = triangle_backward};
 Tensor tril(const Tensor& x, int64_t diagonal) { return apply(tril_op, TriangleAttrs{diagonal, false}, x); }
 Tensor triu(const Tensor& x, int64_t diagonal) { return apply(triu_op, TriangleAttrs{diagonal, true}, x); }
-const Tensor& Tensor::tril_(int64_t diagonal) const { return apply_inplace(tril_op, TriangleAttrs{diagonal, false}, *this); }
-const Tensor& Tensor::triu_(int64_t diagonal) const { return apply_inplace(triu_op, TriangleAttrs{diagonal, true}, *this); }
+const Tensor& Tensor::tril_(int64_t diagonal) const {
+  return apply_inplace(tril_op, TriangleAttrs{diagonal, false}, *this);
+}
+const Tensor& Tensor::triu_(int64_t diagonal) const {
+  return apply_inplace(triu_op, TriangleAttrs{diagonal, true}, *this);
+}
 
 // ---- repetition ----------------------------------------------------------------------------------------------
 
@@ -139,7 +143,8 @@ Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<i
 
 Tensor diag_embed(const Tensor& x, int64_t offset, int dim1, int dim2) {
   const int rank = x.dim() + 1;
-  GRAFT_CHECK(x.dim() >= 1 && rank <= kMaxRank, ErrorCode::shape_mismatch, "diag_embed: ", x, " has no room for a diagonal");
+  GRAFT_CHECK(x.dim() >= 1 && rank <= kMaxRank, ErrorCode::shape_mismatch, "diag_embed: ", x,
+              " has no room for a diagonal");
   const auto wrap = [&](int dim) {
     GRAFT_CHECK(dim >= -rank && dim < rank, ErrorCode::index_out_of_range, "diag_embed: dimension ", dim,
                 " is out of range for a result with ", rank);
@@ -231,7 +236,8 @@ Tensor pixel_shuffle(const Tensor& x, int64_t r) {
   GRAFT_CHECK(x.dim() >= 3, ErrorCode::shape_mismatch, "pixel_shuffle: needs at least 3 dimensions, not ", x);
   GRAFT_CHECK(r > 0, "pixel_shuffle: the factor ", r, " is not positive");
   const int64_t c = x.size(-3), h = x.size(-2), w = x.size(-1);
-  GRAFT_CHECK(c % (r * r) == 0, ErrorCode::shape_mismatch, "pixel_shuffle: ", c, " channels are not divisible by ", r * r);
+  GRAFT_CHECK(c % (r * r) == 0, ErrorCode::shape_mismatch, "pixel_shuffle: ", c, " channels are not divisible by ",
+              r * r);
   Shape to = x.shape();
   const int n = x.dim();
   const int64_t batch = product(to, 0, n - 3);
@@ -242,7 +248,8 @@ Tensor pixel_unshuffle(const Tensor& x, int64_t r) {
   GRAFT_CHECK(x.dim() >= 3, ErrorCode::shape_mismatch, "pixel_unshuffle: needs at least 3 dimensions, not ", x);
   GRAFT_CHECK(r > 0, "pixel_unshuffle: the factor ", r, " is not positive");
   const int64_t c = x.size(-3), h = x.size(-2), w = x.size(-1);
-  GRAFT_CHECK(h % r == 0 && w % r == 0, ErrorCode::shape_mismatch, "pixel_unshuffle: ", h, "x", w, " is not divisible by ", r);
+  GRAFT_CHECK(h % r == 0 && w % r == 0, ErrorCode::shape_mismatch, "pixel_unshuffle: ", h, "x", w,
+              " is not divisible by ", r);
   Shape to = x.shape();
   const int n = x.dim();
   const int64_t batch = product(to, 0, n - 3);

@@ -29,7 +29,8 @@ static void check_region(const Infer& c, const Region& r, int64_t numel) {
   }
   for (int i = 0; i < r.rank; ++i)
     if (r.size[i] == 0) return;
-  c.check(!overflow && r.offset >= 0 && last < numel, "the region [", r.offset, ",", last, "] leaves ", numel, " elements");
+  c.check(!overflow && r.offset >= 0 && last < numel, "the region [", r.offset, ",", last, "] leaves ", numel,
+          " elements");
 }
 
 const OpDef as_strided_op{
@@ -57,8 +58,8 @@ static Tensor laid_out_for(const Region& r, const Tensor& x) {
 Tensor as_strided(const Tensor& base, const Region& r) { return apply(as_strided_op, r, laid_out_for(r, base)); }
 
 Tensor Tensor::as_strided(const Shape& size, const Shape& stride, std::optional<int64_t> offset) const {
-  GRAFT_CHECK(size.rank() == stride.rank(), ErrorCode::shape_mismatch, "as_strided: sizes ", size, " and strides ", stride,
-              " differ in rank");
+  GRAFT_CHECK(size.rank() == stride.rank(), ErrorCode::shape_mismatch, "as_strided: sizes ", size, " and strides ",
+              stride, " differ in rank");
   GRAFT_CHECK(is_dense(view()), "as_strided: needs an input without gaps in memory, not ", *this, " with strides ",
               strides(), "; clone() it");
   const View& v = view();

@@ -54,14 +54,16 @@ Sorted sort(const Tensor& x, int dim, bool descending, bool /*stable*/) {
   if (x.dim() == 0) return as_scalar(sort(x.reshape({1}), dim, descending));
   return along(sort_op, SortAttrs{descending}, x, wrap_dim("sort", dim, x.view()));
 }
-Tensor argsort(const Tensor& x, int dim, bool descending, bool stable) { return sort(x, dim, descending, stable).indices; }
+Tensor argsort(const Tensor& x, int dim, bool descending, bool stable) {
+  return sort(x, dim, descending, stable).indices;
+}
 Tensor msort(const Tensor& x) { return sort(x, 0).values; }
 
 Sorted topk(const Tensor& x, int64_t k, int dim, bool largest, bool sorted) {
   if (x.dim() == 0) return k == 0 ? topk(x.reshape({1}), 0) : as_scalar(topk(x.reshape({1}), k, dim, largest, sorted));
   const int d = wrap_dim("topk", dim, x.view());
-  GRAFT_CHECK(k >= 0 && k <= x.size(d), ErrorCode::index_out_of_range, "topk: k = ", k, " is out of range for dimension ", d,
-              " with size ", x.size(d), ": ", x);
+  GRAFT_CHECK(k >= 0 && k <= x.size(d), ErrorCode::index_out_of_range, "topk: k = ", k,
+              " is out of range for dimension ", d, " with size ", x.size(d), ": ", x);
   return along(topk_op, TopkAttrs{k, largest, sorted}, x, d);
 }
 
@@ -71,8 +73,8 @@ static Sorted drop_or_keep(const Sorted& s, int dim, bool keepdim) {
 Sorted kthvalue(const Tensor& x, int64_t k, int dim, bool keepdim) {
   if (x.dim() == 0) return as_scalar(kthvalue(x.reshape({1}), k, dim, true));
   const int d = wrap_dim("kthvalue", dim, x.view());
-  GRAFT_CHECK(k >= 1 && k <= x.size(d), ErrorCode::index_out_of_range, "kthvalue: k = ", k, " is out of range for dimension ", d,
-              " with size ", x.size(d), ": ", x);
+  GRAFT_CHECK(k >= 1 && k <= x.size(d), ErrorCode::index_out_of_range, "kthvalue: k = ", k,
+              " is out of range for dimension ", d, " with size ", x.size(d), ": ", x);
   return drop_or_keep(along(kthvalue_op, KthAttrs{k, false}, x, d), d, keepdim);
 }
 Sorted median(const Tensor& x, int dim, bool keepdim) {  // the lower of two in the middle
@@ -146,11 +148,13 @@ Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right, bool
   bool fits = sorted.dim() == 1 || sorted.dim() == values.dim();
   for (int d = 0; fits && sorted.dim() > 1 && d + 1 < sorted.dim(); ++d) fits = sorted.size(d) == values.size(d);
   GRAFT_CHECK(fits, ErrorCode::shape_mismatch, "searchsorted: leading dimensions differ: ", sorted, ", ", values);
-  const Tensor y = apply(searchsorted_op, SearchAttrs{right}, sorted.detach().contiguous(), values.detach().contiguous());
+  const Tensor y =
+      apply(searchsorted_op, SearchAttrs{right}, sorted.detach().contiguous(), values.detach().contiguous());
   return out_int32 ? y.to(i32) : y;
 }
 Tensor bucketize(const Tensor& values, const Tensor& boundaries, bool right, bool out_int32) {
-  GRAFT_CHECK(boundaries.dim() == 1, ErrorCode::shape_mismatch, "bucketize: boundaries must be a vector, not ", boundaries);
+  GRAFT_CHECK(boundaries.dim() == 1, ErrorCode::shape_mismatch, "bucketize: boundaries must be a vector, not ",
+              boundaries);
   return searchsorted(boundaries, values, right, out_int32);
 }
 

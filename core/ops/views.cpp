@@ -140,8 +140,8 @@ Tensor Tensor::expand(const Shape& to) const {
   const int lead = to.rank() - dim();
   for (int i = 0; i < to.rank(); ++i) {
     if (to[i] != -1) continue;
-    GRAFT_CHECK(i >= lead && lead >= 0, ErrorCode::shape_mismatch, "expand: -1 in ", to, " stands for a dimension that ",
-                *this, " does not have");
+    GRAFT_CHECK(i >= lead && lead >= 0, ErrorCode::shape_mismatch, "expand: -1 in ", to,
+                " stands for a dimension that ", *this, " does not have");
     sizes[i] = view().size[i - lead];
   }
   return apply(expand_op, sizes, *this);
@@ -173,7 +173,8 @@ static Shape complete(std::string_view op, const Shape& to, const Tensor& x) {
   if (open >= 0) sizes[open] = 1;
   const auto known = int64_t(numel_of(sizes));
   if (open >= 0) {
-    GRAFT_CHECK(known != 0, ErrorCode::shape_mismatch, op, ": -1 in ", to, " could be any size, since ", x, " is empty");
+    GRAFT_CHECK(known != 0, ErrorCode::shape_mismatch, op, ": -1 in ", to, " could be any size, since ", x,
+                " is empty");
     if (x.numel() % known == 0) sizes[open] = x.numel() / known;
   }
   GRAFT_CHECK(int64_t(numel_of(sizes)) == x.numel(), ErrorCode::shape_mismatch, op, ": element counts differ from ", to,

@@ -7,8 +7,9 @@ namespace graft::inline v1 {
 
 inline constexpr int kMaxIndices = 6;  // index tensors of one op
 
-// index(x, i...), index_put(x, values, i...): index tensor k, all of one shape B, selects in dimension dims[k] (ascending).
-// In the result B stands where the first of adjacent dimensions was, or in front if others lie between them.
+// index(x, i...), index_put(x, values, i...): index tensor k, all of one shape B, selects in dimension dims[k]
+// (ascending). In the result B stands where the first of adjacent dimensions was, or in front if others lie between
+// them.
 enum class Put : uint8_t { assign, add, multiply, least, greatest };
 struct IndexAttrs {
   uint8_t n = 0;

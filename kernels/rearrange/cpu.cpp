@@ -121,7 +121,8 @@ void register_rearrange_cpu() {
     for (const char* op : {"tril", "triu"}) add_kernel(op, Device::cpu, t, "rows", triangle);
     add_kernel("pad", Device::cpu, t, "rows", pad<T>);
     if constexpr (!std::is_same_v<T, bool>) add_kernel("linspace", Device::cpu, t, "reference", linspace<T>);
-    if constexpr (!std::is_same_v<T, bool> && !is_complex_v<T>) add_kernel("arange", Device::cpu, t, "reference", arange<T>);
+    if constexpr (!std::is_same_v<T, bool> && !is_complex_v<T>)
+      add_kernel("arange", Device::cpu, t, "reference", arange<T>);
   });
 }
 

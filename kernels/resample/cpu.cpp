@@ -7,7 +7,8 @@ namespace {
 
 // x [outer, n, inner], index [m, taps], weight [m, taps] f64, out [outer, m, inner], all contiguous.
 struct Sizes {
-  explicit Sizes(const View& x, const View& index) : outer(x.size[0]), inner(x.size[2]), m(index.size[0]), taps(index.size[1]) {}
+  explicit Sizes(const View& x, const View& index)
+      : outer(x.size[0]), inner(x.size[2]), m(index.size[0]), taps(index.size[1]) {}
   int64_t outer, inner, m, taps;
 };
 bool all_contiguous(const Launch& l) {

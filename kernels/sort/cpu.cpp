@@ -1,5 +1,5 @@
-// Kernels on cpu that order elements along the last dimension: sort, topk, kthvalue, runs of equals, search. NaN counts as
-// the greatest. Rows are sorted as (value, place) pairs, so that equals keep their order.
+// Kernels on cpu that order elements along the last dimension: sort, topk, kthvalue, runs of equals, search. NaN counts
+// as the greatest. Rows are sorted as (value, place) pairs, so that equals keep their order.
 #include "graft/kernels/sort/attrs.h"
 
 #include <algorithm>
@@ -94,8 +94,8 @@ template <class T> Decline kthvalue(const Launch& l) {
   });
 }
 
-// x sorted, order: where each came from. Out: which run each original element is in; the length and the first of each run;
-// how many runs there are.
+// x sorted, order: where each came from. Out: which run each original element is in; the length and the first of each
+// run; how many runs there are.
 template <class T> Decline unique_runs(const Launch& l) {
   const View& x = *l.in[0];
   if (!x.contiguous || !l.in[1]->contiguous) return "an input is strided";
@@ -124,7 +124,8 @@ template <class T> Decline searchsorted(const Launch& l) {  // sorted, values
   for (int64_t i = 0; i < x.numel; ++i) {
     const T* row = s.as<T>() + (s.rank == 1 ? 0 : i / per_row * n);
     const T value = x.as<T>()[i];
-    y[i] = (right ? std::upper_bound(row, row + n, value, less<T>) : std::lower_bound(row, row + n, value, less<T>)) - row;
+    y[i] =
+        (right ? std::upper_bound(row, row + n, value, less<T>) : std::lower_bound(row, row + n, value, less<T>)) - row;
   }
   return kRan;
 }
