@@ -70,7 +70,7 @@ void compare_same_keys(const Json& want, const Json& got, const std::string& whe
 }
 
 const Step* find_step(const std::string& op) {
-  for (const auto table : {module_steps(), tensor_steps(), optimizer_steps(), surgery_steps()})
+  for (const auto table : {module_steps(), tensor_steps(), optimizer_steps(), mutable_steps(), surgery_steps()})
     for (const Step& s : table)
       if (s.op == op) return &s;
   return nullptr;

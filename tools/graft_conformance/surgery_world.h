@@ -92,6 +92,7 @@ struct Step {
 std::span<const Step> module_steps();
 std::span<const Step> tensor_steps();
 std::span<const Step> optimizer_steps();
+std::span<const Step> mutable_steps();
 std::span<const Step> surgery_steps();
 
 }  // namespace conformance
