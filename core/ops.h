@@ -1,6 +1,8 @@
-// The public ops: free functions, one line each.
+// The public ops: free functions, one line each. One include for all; families with many are in core/ops/*.h.
 #pragma once
 #include "graft/core/index.h"
+#include "graft/core/ops/pointwise.h"  // arithmetic, functions, comparisons, activations, operators
+#include "graft/core/ops/reduce.h"     // sums, means, extremes, variances, norms, running sums
 #include "graft/core/tensor.h"
 #include "graft/kernels/conv/attrs.h"
 #include "graft/kernels/move/attrs.h"
@@ -8,17 +10,6 @@
 
 namespace graft::inline v1 {
 
-Tensor add(const Tensor&, const Tensor&);
-Tensor sub(const Tensor&, const Tensor&);
-Tensor mul(const Tensor&, const Tensor&);
-Tensor div(const Tensor&, const Tensor&);
-Tensor gt(const Tensor&, const Tensor&);  // bool
-Tensor neg(const Tensor&);
-Tensor exp(const Tensor&);
-Tensor erf(const Tensor&);
-Tensor relu(const Tensor&);
-Tensor gelu(const Tensor&);
-Tensor affine(const Tensor&, double scale, double shift);  // x * scale + shift
 // Matrix products.
 Tensor matmul(const Tensor& a, const Tensor& b);  // [..., m, k] x [..., k, n]; vectors where a rank is 1
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});  // [..., in] x [out, in]^T + [out]
@@ -29,13 +20,9 @@ Tensor dot(const Tensor&, const Tensor&);
 Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta = 1, Scalar alpha = 1);
 Tensor addmv(const Tensor& input, const Tensor& a, const Tensor& v, Scalar beta = 1, Scalar alpha = 1);
 Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta = 1, Scalar alpha = 1);
-Tensor sum(const Tensor&);
-Tensor sum(const Tensor&, std::initializer_list<int> dims, bool keepdim = false);
 Tensor softmax(const Tensor&, int dim);
 Tensor log_softmax(const Tensor&, int dim);
 Tensor cat(const Tensors&, int dim = 0);
-struct MaxResult { Tensor values, indices; };
-MaxResult max(const Tensor&, int dim);
 
 // Normalizations. Statistics of 16-bit inputs are f32. Layouts are kept: channels last stays so.
 struct NormResult { Tensor values, mean, var; };  // var is biased
@@ -63,14 +50,6 @@ MaxResult max_pool(const Tensor& x, const PoolAttrs&);  // indices count element
 Tensor avg_pool(const Tensor& x, const PoolAttrs&);
 MaxResult adaptive_max_pool(const Tensor& x, const Shape& output);  // -1 keeps a size
 Tensor adaptive_avg_pool(const Tensor& x, const Shape& output);
-
-inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
-inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
-inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
-inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
-inline Tensor operator-(const Tensor& a) { return neg(a); }
-inline Tensor operator*(const Tensor& a, double s) { return affine(a, s, 0); }
-inline Tensor operator+(const Tensor& a, double s) { return affine(a, 1, s); }
 
 // ---- views and movement --------------------------------------------------------------------------------------
 

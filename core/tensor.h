@@ -204,12 +204,46 @@ class Tensor {
   Tensor to(Device::Type t) const { return to(Device(t)); }
   Tensor to(const Options&) const;
 
-  // In place.
+  // In place: as the functions of the same name in core/ops.h.
+  const Tensor& copy_(const Tensor&) const;
+  const Tensor& fill_(Scalar) const;
+  const Tensor& zero_() const { return fill_(0); }
   const Tensor& add_(const Tensor&) const;
   const Tensor& add_(const Tensor&, double alpha) const;
+  const Tensor& add_(Scalar) const;
+  const Tensor& sub_(const Tensor&) const;
+  const Tensor& sub_(const Tensor&, double alpha) const;
+  const Tensor& sub_(Scalar) const;
   const Tensor& mul_(const Tensor&) const;
+  const Tensor& mul_(Scalar) const;
+  const Tensor& div_(const Tensor&) const;
+  const Tensor& div_(Scalar) const;
+  const Tensor& pow_(Scalar) const;
+  const Tensor& addcmul_(const Tensor&, const Tensor&, double value = 1) const;
+  const Tensor& addcdiv_(const Tensor&, const Tensor&, double value = 1) const;
+  const Tensor& lerp_(const Tensor& end, const Tensor& weight) const;
+  const Tensor& lerp_(const Tensor& end, double weight) const;
+  const Tensor& clamp_(std::optional<Scalar> min, std::optional<Scalar> max = {}) const;
+  const Tensor& clamp_min_(Scalar) const;
+  const Tensor& clamp_max_(Scalar) const;
+  const Tensor& neg_() const;
+  const Tensor& abs_() const;
+  const Tensor& square_() const;
+  const Tensor& reciprocal_() const;
+  const Tensor& sign_() const;
+  const Tensor& floor_() const;
+  const Tensor& ceil_() const;
+  const Tensor& trunc_() const;
+  const Tensor& round_(int decimals = 0) const;
+  const Tensor& exp_() const;
+  const Tensor& log_() const;
+  const Tensor& sqrt_() const;
+  const Tensor& rsqrt_() const;
+  const Tensor& sin_() const;
+  const Tensor& cos_() const;
+  const Tensor& tanh_() const;
+  const Tensor& sigmoid_() const;
   const Tensor& relu_() const;
-  const Tensor& copy_(const Tensor&) const;
 
   // Indexing (core/index.h): x.index({Slice(1, None, 2), Ellipsis, None, 3, mask, indices}).
   Tensor index(std::initializer_list<TensorIndex>) const;

@@ -16,8 +16,10 @@ using Row = void (*)(const Operand* operands, int64_t n, const void* attrs);
 
 bool same_dense_layout(const Launch&);  // all have the sizes and strides of the output, which has no gaps
 
-// One output; every input has its shape or broadcasts to it.
+// One output; every input has its shape or broadcasts to it. Dimensions are walked in the order of the output's memory
+// and merged where they can be, so that rows are long. The second form may call row on several threads at a time.
 void for_each_row(const Launch&, Row);
+void for_each_row_parallel(const Launch&, Row);
 
 // True if one row covers everything: all operands lie in memory alike, without gaps.
 inline bool one_row_covers(const Launch& l) {

@@ -76,6 +76,8 @@ const OpDef copy_op{  // (dst, src), in place only: what dst was no longer matte
 };
 const Tensor& Tensor::copy_(const Tensor& src) const { return apply_inplace(copy_op, {}, *this, src); }
 
+const Tensor& Tensor::fill_(Scalar value) const { return copy_(scalar_tensor(value, options())); }
+
 struct FullAttrs { FillAttrs fill; Shape shape; DType dtype = f32; Device device; };
 static const OpDef full_op{
     .name = "full",

@@ -7,18 +7,6 @@
 
 namespace graft::inline v1 {
 
-static const OpDef norm_rsqrt_op{
-    .name = "norm_rsqrt",
-    .infer = infer_same,
-    .backward =
-        [](Backward& b) {
-          const Tensor y = b.output();
-          b.to(0) = b.g() * (y * y * y) * -0.5;
-        },
-    .reads = {output()},
-};
-static Tensor rsqrt(const Tensor& x) { return apply(norm_rsqrt_op, {}, x.contiguous()); }
-
 constexpr Reads kNormReads = Reads(input(0) | input(1) | output(1) | output(2));
 
 static DType statistics_dtype(DType t) { return t == f16 || t == bf16 ? f32 : t; }

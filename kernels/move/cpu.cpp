@@ -4,36 +4,18 @@
 
 #include <array>
 #include <cstring>
+#include "graft/kernels/convert.h"
 #include "graft/kernels/rows.h"
 #include "graft/kernels/table.h"
 
 namespace graft::inline v1 {
-namespace {
-
-template <class To, class From> void convert_row(const Operand* o, int64_t n, const void* /*attrs*/) {
-  auto* y = reinterpret_cast<To*>(o[0].data);
-  auto* x = reinterpret_cast<const From*>(o[1].data);
-  for (int64_t i = 0; i < n; ++i) y[i * o[0].step] = convert<To>(x[i * o[1].step]);
-}
-
-template <class... T> Row convert_row_of(DType to, DType from, TypeList<T...>) {
-  Row row = nullptr;
-  with_type(to, AllTypes{}, [&](auto tag) {
-    using To = typename decltype(tag)::type;
-    constexpr std::array<Row, kDTypes> rows{convert_row<To, T>...};
-    row = rows[size_t(from)];
-  });
-  return row;
-}
-}  // namespace
-
 void copy_into(const View& to, const View& from) {
   const View* in[] = {&from};
   const View* out[] = {&to};
   const Launch l{in, out};
   if (to.dtype == from.dtype && one_row_covers(l))
     return void(to.numel && std::memcpy(to.data, from.data, size_t(to.numel * size_of(to.dtype))));
-  for_each_row(l, convert_row_of(to.dtype, from.dtype, AllTypes{}));
+  for_each_row_parallel(l, convert_row(to.dtype, from.dtype));
 }
 
 namespace {

@@ -105,18 +105,12 @@ template <class T> Decline row_norm_grad(const Launch& l) {
   return kRan;
 }
 
-template <class T> Decline rsqrt(const Launch& l) {
-  for (int64_t i = 0; i < l.in[0]->numel; ++i) l.out[0]->as<T>()[i] = T(1 / std::sqrt(compute_t<T>(l.in[0]->as<T>()[i])));
-  return kRan;
-}
-
 }  // namespace
 
 void register_row_norm_cpu() {
   for_each_type(FloatTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;
     add_kernel("row_norm", Device::cpu, dtype_v<T>, "rows", row_norm<T>);
-    add_kernel("norm_rsqrt", Device::cpu, dtype_v<T>, "reference", rsqrt<T>);
     add_kernel("row_norm_grad", Device::cpu, dtype_v<T>, "rows", row_norm_grad<T>);
   });
 }

@@ -1,74 +1,59 @@
-// Pointwise kernels on cpu: one row loop per functor and dtype.
-#include "graft/kernels/pointwise/math.h"
-
-#include <type_traits>
-#include "graft/kernels/rows.h"
-#include "graft/kernels/table.h"
+// Registers every pointwise op on cpu, for every dtype that its functor computes in.
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+#include "graft/kernels/isa.h"
+#include "graft/kernels/pointwise/rows.h"
 
 namespace graft::inline v1 {
 namespace {
 
-template <class F> F functor(const void* attrs) {
-  if constexpr (std::is_empty_v<F>) return F{};
-  else return *static_cast<const F*>(attrs);
-}
+using namespace pointwise;
 
-// What a functor returns is stored in the type of its inputs, unless it answers with a bool.
-template <class R, class T> using Result = std::conditional_t<std::is_same_v<R, bool>, bool, T>;
+Op g_ops[kMaxOps];
 
-template <class F, class T> void unary_row(const Operand* o, int64_t n, const void* attrs) {
-  using C = compute_t<T>;
-  const F f = functor<F>(attrs);
-  auto* y = reinterpret_cast<Result<std::invoke_result_t<F, C>, T>*>(o[0].data);
-  auto* x = reinterpret_cast<const T*>(o[1].data);
-  if (o[0].step == 1 && o[1].step == 1)
-    for (int64_t i = 0; i < n; ++i) y[i] = f(C(x[i]));
-  else
-    for (int64_t i = 0; i < n; ++i) y[i * o[0].step] = f(C(x[i * o[1].step]));
-}
+template <size_t i> Decline kernel(const Launch& l) { return run(l, g_ops[i]); }
+template <size_t... i> constexpr std::array<Kernel, kMaxOps> kernels(std::index_sequence<i...>) { return {kernel<i>...}; }
+constexpr auto kKernels = kernels(std::make_index_sequence<kMaxOps>());
 
-template <class F, class T> void binary_row(const Operand* o, int64_t n, const void* attrs) {
-  using C = compute_t<T>;
-  const F f = functor<F>(attrs);
-  auto* y = reinterpret_cast<Result<std::invoke_result_t<F, C, C>, T>*>(o[0].data);
-  auto* a = reinterpret_cast<const T*>(o[1].data);
-  auto* b = reinterpret_cast<const T*>(o[2].data);
-  if (o[0].step == 1 && o[1].step == 1 && o[2].step == 1)
-    for (int64_t i = 0; i < n; ++i) y[i] = f(C(a[i]), C(b[i]));
-  else
-    for (int64_t i = 0; i < n; ++i) y[i * o[0].step] = f(C(a[i * o[1].step]), C(b[i * o[2].step]));
+// A functor named here is an error for bool in PyTorch as well.
+bool takes_bool(std::string_view f) {
+  for (const char* no : {"neg", "sub", "abs", "relu", "relu_grad", "div_trunc", "bitwise_not", "square"})
+    if (f == no) return false;
+  return true;
 }
-
-template <Row row> Decline contiguous(const Launch& l) {
-  if (!one_row_covers(l)) return "operands are strided or broadcast";
-  one_row(l, row);
-  return kRan;
+void add_types(const Op& op, size_t i, Compute c, std::initializer_list<DType> types) {
+  if (!op.rows[0][c]) return;
+  const std::string name = op.form == Form::tensors        ? op.functor
+                           : op.form == Form::scalar_first ? std::string("scalar_") + op.functor
+                                                           : std::string(op.functor) + "_scalar";
+  for (const DType t : types)
+    if (t != boolean || takes_bool(op.functor)) add_kernel(name, Device::cpu, t, "rows", kKernels[i]);
 }
-template <Row row> Decline strided(const Launch& l) {
-  for_each_row(l, row);
-  return kRan;
-}
-
-template <Row row> void add(const char* op, DType t) {
-  add_kernel(op, Device::cpu, t, "contiguous", contiguous<row>);
-  add_kernel(op, Device::cpu, t, "strided", strided<row>);
-}
-template <class T, class... F> void add_unary(TypeList<F...>) { (add<unary_row<F, T>>(F::name, dtype_of<T>::value), ...); }
-template <class T, class... F> void add_binary(TypeList<F...>) { (add<binary_row<F, T>>(F::name, dtype_of<T>::value), ...); }
 
 }  // namespace
 
 void register_pointwise_cpu() {
-  for_each_type(FloatTypes{}, [](auto tag) {
-    using T = typename decltype(tag)::type;
-    add_unary<T>(math::Unary{});
-    add_binary<T>(math::Binary{});
-  });
-  for_each_type(IntTypes{}, [](auto tag) {
-    using T = typename decltype(tag)::type;
-    add_unary<T>(math::UnaryInteger{});
-    add_binary<T>(math::BinaryInteger{});
-  });
+  const int n = rows_baseline(g_ops);
+  rows_integer(g_ops);
+  rows_complex(g_ops);
+  for (Op& op : g_ops)
+    for (int isa = 1; isa < kIsas; ++isa) std::copy_n(op.rows[0], kComputes, op.rows[isa]);
+#if defined(__x86_64__)
+  if (cpu::best_isa() >= cpu::Isa::avx2) rows_avx2(g_ops);
+  if (cpu::best_isa() >= cpu::Isa::avx512) rows_avx512(g_ops);
+#endif
+  for (int i = 0; i < n; ++i) {
+    Op& op = g_ops[i];
+    for (const char* divides : {"div_trunc", "floor_divide", "fmod", "remainder"})
+      op.divides = op.divides || std::string_view(op.functor) == divides;
+    add_types(op, size_t(i), in_f32, {f32, f16, bf16});
+    add_types(op, size_t(i), in_f64, {f64});
+    add_types(op, size_t(i), in_i64, {i64, i32, i16, i8, u8, boolean});
+    add_types(op, size_t(i), in_c64, {c64});
+    add_types(op, size_t(i), in_c128, {c128});
+  }
 }
 
 }  // namespace graft

@@ -1,115 +1,85 @@
-// Reductions on cpu: sum over any dimensions, maximum with its index. Sums of f32 accumulate in f64.
-#include "graft/kernels/reduce/attrs.h"
-
-#include <array>
-#include <cmath>
+// Reductions on cpu that fold: sum, mean, prod, amax, amin, any, all.
+#include <algorithm>
+#include <complex>
 #include <concepts>
+#include <limits>
 #include <type_traits>
-#include "graft/kernels/table.h"
+#include "graft/kernels/reduce/fold.h"
 
 namespace graft::inline v1 {
 namespace {
 
+using namespace reduce;
+
 template <class T> struct Accumulator { using type = double; };
 template <std::integral T> struct Accumulator<T> { using type = int64_t; };
 template <class T> struct Accumulator<std::complex<T>> { using type = std::complex<double>; };
+template <class T> using Wide = typename Accumulator<T>::type;
+template <class T> using Sum = std::conditional_t<std::is_integral_v<T>, int64_t, T>;  // of integers i64
 
-// A sum of integers is i64.
-template <class T> using Sum = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
-
-struct Dims {
-  int n = 0;
-  std::array<int64_t, kMaxRank> size{}, stride{};
-  int64_t count = 1;
+template <class T> struct AddFold {
+  using Acc = Wide<T>;
+  static Acc start() { return Acc(0); }
+  static Acc step(Acc a, T x) { return a + convert<Acc>(x); }
+  static Acc join(Acc a, Acc b) { return a + b; }
+  template <class Out> static Out finish(Acc a, int64_t /*n*/) { return convert<Out>(a); }
 };
-Dims pick(const View& x, uint8_t mask) {
-  Dims d;
-  for (int i = 0; i < x.rank; ++i) {
-    if (!(mask >> i & 1)) continue;
-    d.size[size_t(d.n)] = x.size[i];
-    d.stride[size_t(d.n++)] = x.stride[i];
-    d.count *= x.size[i];
-  }
-  return d;
+template <class T> struct MeanFold : AddFold<T> {
+  template <class Out> static Out finish(Wide<T> a, int64_t n) { return convert<Out>(a / double(n)); }
+};
+template <class T> struct ProdFold {
+  using Acc = Wide<T>;
+  static Acc start() { return Acc(1); }
+  static Acc step(Acc a, T x) { return a * convert<Acc>(x); }
+  static Acc join(Acc a, Acc b) { return a * b; }
+  template <class Out> static Out finish(Acc a, int64_t /*n*/) { return convert<Out>(a); }
+};
+template <class T> T lowest() {
+  if constexpr (std::is_floating_point_v<T>) return -std::numeric_limits<T>::infinity();
+  else return std::numeric_limits<T>::min();
 }
-int64_t offset_of(const Dims& d, int64_t i) {
-  int64_t at = 0;
-  for (int k = d.n - 1; k >= 0; --k) {
-    at += i % d.size[size_t(k)] * d.stride[size_t(k)];
-    i /= d.size[size_t(k)];
-  }
-  return at;
+template <class T> T highest() {
+  if constexpr (std::is_floating_point_v<T>) return std::numeric_limits<T>::infinity();
+  else return std::numeric_limits<T>::max();
 }
+template <class T, bool largest> struct ExtremeFold {  // a NaN wins
+  using Acc = compute_t<T>;
+  static Acc start() { return largest ? lowest<Acc>() : highest<Acc>(); }
+  static Acc step(Acc a, T x) { return join(a, Acc(x)); }
+  static Acc join(Acc a, Acc b) { return (largest ? b > a : b < a) || b != b ? b : a; }
+  template <class Out> static Out finish(Acc a, int64_t /*n*/) { return Out(a); }
+};
+template <class T, bool every> struct TruthFold {
+  using Acc = uint8_t;
+  static Acc start() { return every; }
+  static Acc step(Acc a, T x) { return join(a, uint8_t(convert<compute_t<T>>(x) != compute_t<T>(0))); }
+  static Acc join(Acc a, Acc b) { return every ? a & b : a | b; }
+  template <class Out> static Out finish(Acc a, int64_t /*n*/) { return Out(a != 0); }
+};
 
-template <class T> Decline sum_all(const Launch& l) {  // four chains: an addition takes four cycles
-  const View& x = *l.in[0];
-  if (!x.contiguous || l.out[0]->numel != 1) return "not everything is summed, or the input is strided";
-  using A = typename Accumulator<T>::type;
-  std::array<A, 4> part{};
-  const T* p = x.as<T>();
-  int64_t i = 0;
-  for (; i + 4 <= x.numel; i += 4)
-    for (size_t k = 0; k < 4; ++k) part[k] += convert<A>(p[i + int64_t(k)]);
-  for (; i < x.numel; ++i) part[0] += convert<A>(p[i]);
-  *l.out[0]->as<Sum<T>>() = convert<Sum<T>>((part[0] + part[1]) + (part[2] + part[3]));
-  return kRan;
-}
-
-template <class T> Decline sum_dims(const Launch& l) {
-  const View& x = *l.in[0];
-  const uint8_t mask = l.attrs_as<ReduceAttrs>().reduce;
-  const Dims inner = pick(x, mask);
-  const Dims outer = pick(x, uint8_t(~mask));
-  for (int64_t o = 0; o < outer.count; ++o) {
-    const T* p = x.as<T>() + offset_of(outer, o);
-    using A = typename Accumulator<T>::type;
-    A total = 0;
-    if (inner.n == 1)
-      for (int64_t i = 0; i < inner.count; ++i) total += convert<A>(p[i * inner.stride[0]]);
-    else
-      for (int64_t i = 0; i < inner.count; ++i) total += convert<A>(p[offset_of(inner, i)]);
-    l.out[0]->as<Sum<T>>()[o] = convert<Sum<T>>(total);
-  }
-  return kRan;
-}
-
-template <class T> bool is_nan(T v) {
-  if constexpr (is_floating_v<T>) return std::isnan(float(v));
-  else return false;
-}
-
-template <class T> Decline max_dim(const Launch& l) {  // the first of equals; NaN wins
-  const View& x = *l.in[0];
-  const uint8_t mask = l.attrs_as<ReduceAttrs>().reduce;
-  const Dims inner = pick(x, mask);
-  const Dims outer = pick(x, uint8_t(~mask));
-  for (int64_t o = 0; o < outer.count; ++o) {
-    const T* p = x.as<T>() + offset_of(outer, o);
-    int64_t best = 0;
-    for (int64_t i = 1; i < inner.count; ++i) {
-      const T v = p[i * inner.stride[0]];
-      const T b = p[best * inner.stride[0]];
-      if (v > b || (is_nan(v) && !is_nan(b))) best = i;
-    }
-    l.out[0]->as<T>()[o] = p[best * inner.stride[0]];
-    l.out[1]->as<int64_t>()[o] = best;
-  }
-  return kRan;
-}
-
-template <class T> void add_sum() {
-  add_kernel("sum", Device::cpu, dtype_v<T>, "all", sum_all<T>);
-  add_kernel("sum", Device::cpu, dtype_v<T>, "dims", sum_dims<T>);
+template <class F, class T, class Out> void add_fold(const char* op) {
+  add_kernel(op, Device::cpu, dtype_v<T>, "all", fold_all<F, T, Out>);
+  add_kernel(op, Device::cpu, dtype_v<T>, "dims", fold_dims<F, T, Out>);
 }
 
 }  // namespace
 
+void register_reduce_along_cpu();
 void register_reduce_cpu() {
   for_each_type(AllTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;
-    add_sum<T>();
-    if constexpr (!is_complex_v<T>) add_kernel("max", Device::cpu, dtype_v<T>, "reference", max_dim<T>);
+    add_fold<AddFold<T>, T, Sum<T>>("sum");
+    add_fold<ProdFold<T>, T, Sum<T>>("prod");
+    if constexpr (!std::is_integral_v<T>) add_fold<MeanFold<T>, T, T>("mean");
+    using Truth = std::conditional_t<std::is_same_v<T, uint8_t>, uint8_t, bool>;
+    add_fold<TruthFold<T, false>, T, Truth>("any");
+    add_fold<TruthFold<T, true>, T, Truth>("all");
+    if constexpr (!is_complex_v<T>) {
+      add_fold<ExtremeFold<T, true>, T, T>("amax");
+      add_fold<ExtremeFold<T, false>, T, T>("amin");
+    }
   });
+  register_reduce_along_cpu();
 }
 
 }  // namespace graft
