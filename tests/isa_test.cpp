@@ -1,4 +1,6 @@
 // Choice of instruction sets.
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -37,6 +39,30 @@ TEST(Isa, detection_agrees_with_the_kernel) {
   const bool avx2 = has("avx2") && has("fma") && has("f16c");
   const bool avx512 = avx2 && has("avx512f") && has("avx512vl") && has("avx512dq") && has("avx512bw");
   EXPECT_EQ(cpu::best_isa(), avx512 ? Isa::avx512 : avx2 ? Isa::avx2 : Isa::baseline);
+}
+
+// A function that any other file could link to must not be compiled for a wider instruction set.
+TEST(Isa, files_for_wider_sets_export_their_one_entry_only) {
+  namespace fs = std::filesystem;
+  const fs::path build = fs::read_symlink("/proc/self/exe").parent_path().parent_path();
+  int looked = 0;
+  for (const fs::directory_entry& file : fs::recursive_directory_iterator(build / "CMakeFiles")) {
+    const std::string path = file.path().string();
+    if (!path.ends_with(".avx2.cpp.o") && !path.ends_with(".avx512.cpp.o")) continue;
+    FILE* nm = popen(("nm -C --defined-only --extern-only '" + path + "' 2>/dev/null").c_str(), "r");
+    ASSERT_TRUE(nm);
+    std::string exported;
+    int count = 0;
+    for (char line[1024]; fgets(line, sizeof line, nm);) {
+      if (std::string(line).find("asan") != std::string::npos) continue;
+      exported += line;
+      ++count;
+    }
+    if (pclose(nm) != 0) GTEST_SKIP() << "no nm";
+    EXPECT_EQ(count, 1) << path << "\n" << exported;
+    ++looked;
+  }
+  if (looked == 0) GTEST_SKIP() << "no object files beside this program";
 }
 
 }  // namespace

@@ -9,7 +9,6 @@ namespace graft::inline v1::conv {
 namespace {
 
 constexpr int64_t kBlockFloats = 1 << 16;  // of source and result of one block: they stay in the second-level cache
-constexpr int64_t kGroupChannels = 4;      // fewer leave most of a vector unused
 
 // result[q] = sum over taps and channels of source[q * scale + tap] w[tap]: forward, and one residue class modulo the
 // stride of backward-data. The packed weights are [group][panel][tap][channel][panel width].
@@ -58,6 +57,26 @@ struct GroupRun {
   const Rows& rows;
   const int64_t* offsets;  // of the taps in the source
 
+  // One channel per group: no product to be had; a row of points at a time.
+  void depthwise(int64_t count, const float* from, float* to, const float* bias, const float* residual,
+                 gemm::Clamp clamp) const {
+    for (int64_t i = 0; i < count; i += c.count[2]) {
+      gemm::Depthwise d;
+      d.x = from + rows.a[i];
+      d.w = c.weights;
+      d.y = to + rows.c[i];
+      d.x_step = rows.a_step;
+      d.y_step = rows.c_step;
+      d.points = c.count[2];
+      d.channels = c.groups;
+      d.taps = c.taps;
+      d.offsets = offsets;
+      d.bias = bias;
+      d.residual = residual ? residual + rows.c[i] : nullptr;
+      d.clamp = clamp;
+      t.depthwise(d);
+    }
+  }
   void operator()(int64_t count, const float* from, float* to, const float* weights, const float* bias,
                   const float* residual, gemm::Clamp clamp) const {
     const int64_t depth = c.taps * c.channels, row = c.count[2];
@@ -185,10 +204,14 @@ void correlate(const Correlation& c, Image<const float> x, Image<float> y, const
       const Image<float> target = shifted(y, n0, row);
       const Image<const float> residual = shifted(e.residual, n0, row);
       float* b = direct ? target.data : result.get();
-      for (int64_t g = 0; g < c.groups; ++g)
-        run(n * here[0] * here[1] * here[2], a + g * c.channels, b + g * c.columns, c.weights + g * panels,
-            e.bias ? e.bias + g * c.columns : nullptr, residual_in_place && !late ? residual.data + g * c.columns : nullptr,
-            late ? gemm::Clamp::none : clamp_of(e.activation));
+      const int64_t results = n * here[0] * here[1] * here[2];
+      const float* fused = residual_in_place && !late ? residual.data : nullptr;
+      const gemm::Clamp clamp = late ? gemm::Clamp::none : clamp_of(e.activation);
+      if (is_depthwise(c.groups, c.channels, c.columns)) run.depthwise(results, a, b, e.bias, fused, clamp);
+      else
+        for (int64_t g = 0; g < c.groups; ++g)
+          run(results, a + g * c.channels, b + g * c.columns, c.weights + g * panels,
+              e.bias ? e.bias + g * c.columns : nullptr, fused ? fused + g * c.columns : nullptr, clamp);
       if (!direct) copy_out(t, b, n, out_channels, here, out_channels, target);
       if (late) add_and_clamp(target, residual, n, out_channels, here, e.activation);
     }
@@ -234,6 +257,11 @@ void pack_weights(const gemm::Tiles& t, const float* data, int64_t columns, int6
   }
 }
 
+void pack_depthwise(Image<const float> w, int64_t channels, int64_t taps, const int64_t* at, float* to) {
+  for (int64_t k = 0; k < taps; ++k)
+    for (int64_t c = 0; c < channels; ++c) to[k * channels + c] = w.data[c * w.stride.n + at[k]];
+}
+
 Epilogue<float> with_dense_bias(const Epilogue<float>& e, int64_t channels, const Scratch<float>& copy) {
   Epilogue<float> d = e;
   if (e.bias && e.bias_step != 1) {
@@ -249,7 +277,7 @@ int64_t tap_offset(const Strides& w, int64_t a, int64_t b, int64_t c) { return a
 bool forward_channels_last(const Geometry& g, Image<const float> x, Image<const float> w, Image<float> y,
                            const Epilogue<float>& e) {
   const int64_t cig = g.ci / g.groups, cog = g.co / g.groups, taps = g.taps();
-  if (g.groups > 1 && (cig < kGroupChannels || cog < kGroupChannels)) return false;
+  if (!gains(g.groups, cig, cog)) return false;
   const gemm::Tiles& t = gemm::tiles();
   const Scratch<int64_t> tap(taps * 3), at(taps);
   int64_t i = 0;
@@ -262,7 +290,8 @@ bool forward_channels_last(const Geometry& g, Image<const float> x, Image<const 
       }
   const int64_t panels = taps * cig * round_up(cog, t.width);
   const Scratch<float> packed(panels * g.groups), bias(e.bias && e.bias_step != 1 ? g.co : 0);
-  parallel_for(0, g.groups, 1, [&](int64_t first, int64_t last) {
+  if (is_depthwise(g.groups, cig, cog)) pack_depthwise(w, g.groups, taps, at.get(), packed.get());
+  else parallel_for(0, g.groups, 1, [&](int64_t first, int64_t last) {
     for (int64_t q = first; q < last; ++q)
       pack_weights(t, w.data + q * cog * w.stride.n, cog, w.stride.n, cig, w.stride.c, taps, at.get(),
                    packed.get() + q * panels);
@@ -282,7 +311,7 @@ bool forward_channels_last(const Geometry& g, Image<const float> x, Image<const 
 bool backward_data_channels_last(const Geometry& g, Image<const float> y, Image<const float> w, Image<float> x,
                                  const Epilogue<float>& e) {
   const int64_t cig = g.ci / g.groups, cog = g.co / g.groups, taps = g.taps();
-  if (g.groups > 1 && (cig < kGroupChannels || cog < kGroupChannels)) return false;
+  if (!gains(g.groups, cig, cog)) return false;
   const gemm::Tiles& t = gemm::tiles();
   const Scratch<int64_t> tap(taps * 3), at(taps);
   const int64_t most = taps * cog * round_up(cig, t.width);
@@ -313,7 +342,8 @@ bool backward_data_channels_last(const Geometry& g, Image<const float> y, Image<
       if (mine) at[c.taps++] = tap_offset(w.stride, index[0], index[1], index[2]);
     }
     const int64_t panels = c.taps * cog * round_up(cig, t.width);
-    for (int64_t q = 0; q < g.groups; ++q)
+    if (is_depthwise(g.groups, cig, cog)) pack_depthwise(w, g.groups, c.taps, at.get(), packed.get());
+    else for (int64_t q = 0; q < g.groups; ++q)
       pack_weights(t, w.data + q * cog * w.stride.n, cig, w.stride.c, cog, w.stride.n, c.taps, at.get(),
                    packed.get() + q * panels);
     correlate(c, y, to, part);

@@ -3,6 +3,7 @@
 #include "graft/kernels/vec/avx512.h"
 
 #include "graft/kernels/gemm/tiles.inc"
+#include "graft/kernels/gemm/depthwise.inc"
 #include "graft/kernels/gemm/transpose8.avx.inc"
 
 namespace graft::inline v1::gemm {
@@ -15,7 +16,9 @@ const Tiles& tiles_avx512() {
                                .strided = {kStrided1.f, kStrided2.f},
                                .listed = {kListed1.f, kListed2.f},
                                .dots = dots,
-                               .transpose8 = transpose8};
+                               .transpose8 = transpose8,
+                               .depthwise = depthwise,
+                               .depthwise_weight = depthwise_weight};
   return table;
 }
 

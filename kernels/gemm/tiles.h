@@ -32,6 +32,19 @@ struct Tile {
   bool plain = false;  // whole vectors of sums are stored and nothing else; set by Tiles::run
 };
 
+// One row of a depthwise convolution over channels-last memory: y[i][c] = clamp(sum over t of x[i * x_step + offsets[t] + c]
+// w[t][c] + bias[c] + residual), i < points, c < channels.
+struct Depthwise {
+  const float* x = nullptr;
+  const float* w = nullptr;  // [taps][channels]
+  float* y = nullptr;
+  int64_t x_step = 0, y_step = 0, points = 0, channels = 0, taps = 0;
+  const int64_t* offsets = nullptr;
+  const float* bias = nullptr;
+  const float* residual = nullptr;  // at the offsets of y
+  Clamp clamp = Clamp::none;
+};
+
 struct Tiles {
   int width;          // floats of a vector
   int panel;          // 2 * width: columns of a tile
@@ -43,6 +56,10 @@ struct Tiles {
   void (*dots)(const float* a, const float* b, int64_t ldb, int64_t n, int64_t k, float* out);
   // to[k][j] = from[j * ld + k] for j < n <= width8 columns: eight columns into a panel of row length `step`
   void (*transpose8)(const float* from, int64_t ld, int64_t k, float* to, int64_t step);
+
+  void (*depthwise)(const Depthwise&);
+  // w[t][c] += sum over i of x[i * x_step + offsets[t] + c] y[i * y_step + c]; reads y, writes w
+  void (*depthwise_weight)(const Depthwise&, float* w);
 
   int most_rows(int64_t columns) const { return columns > width ? rows2 : rows1; }
   void run(Tile& t, int64_t rows) const {
