@@ -8,6 +8,14 @@
 
 namespace graft::inline v1::nn::functional {
 
+// ---- what core/ops.h already has under its name here ---------------------------------------------------------------
+
+using graft::celu, graft::elu, graft::gelu, graft::hardshrink, graft::hardsigmoid, graft::hardswish, graft::hardtanh;
+using graft::leaky_relu, graft::mish, graft::prelu, graft::relu, graft::relu6, graft::selu, graft::sigmoid, graft::silu;
+using graft::softplus, graft::softshrink, graft::softsign, graft::tanh, graft::tanhshrink, graft::threshold;
+using graft::interpolate, graft::pad, graft::pixel_shuffle, graft::pixel_unshuffle;
+inline Tensor logsigmoid(const Tensor& input) { return graft::log_sigmoid(input); }
+
 // ---- matrix products -----------------------------------------------------------------------------------------
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});  // x W^T + b, any leading dimensions

@@ -25,11 +25,7 @@ static void infer_matmul(Infer& c) {
   y.size[y.rank - 1] = b.size[b.rank - 1];
 }
 
-static Tensor conjugate(const Tensor& x) {
-  GRAFT_CHECK(!is_complex(x.dtype()), ErrorCode::not_implemented, "matmul: the gradient of complex matrices");
-  return x;
-}
-static Tensor adjoint(const Tensor& x) { return conjugate(x.transpose(-2, -1)); }  // what a gradient is multiplied by
+static Tensor adjoint(const Tensor& x) { return conj(x.transpose(-2, -1)); }  // what a gradient is multiplied by
 
 static const OpDef matmul_op{
     .name = "matmul",
@@ -104,8 +100,8 @@ static const OpDef linear_op{
     .infer = infer_linear,
     .backward =
         [](Backward& b) {
-          if (b.needs(0)) b.to(0) = matmul(b.g(), conjugate(b.input(1)));
-          if (b.needs(1)) b.to(1) = matmul(as_rows(b.g()).transpose(0, 1), conjugate(as_rows(b.input(0))));
+          if (b.needs(0)) b.to(0) = matmul(b.g(), conj(b.input(1)));
+          if (b.needs(1)) b.to(1) = matmul(as_rows(b.g()).transpose(0, 1), conj(as_rows(b.input(0))));
           if (b.inputs() > 2) b.to(2) = b.g();
         },
     .reads = {input(1), input(0), 0},

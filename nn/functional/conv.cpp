@@ -9,24 +9,6 @@ int32_t narrowed(int64_t v, const char* what) {
   return int32_t(v);
 }
 
-// `low` elements before and `high` after in dimension d, made of what is there.
-Tensor extended(const Tensor& x, int d, int64_t low, int64_t high, PaddingMode mode) {
-  const int64_t n = x.size(d);
-  if (low == 0 && high == 0) return x;
-  GRAFT_CHECK(n > 0 && (mode != PaddingMode::reflect || std::max(low, high) < n) &&
-                  (mode != PaddingMode::circular || std::max(low, high) <= n), ErrorCode::shape_mismatch,
-              "conv: Padding size should be less than the corresponding input dimension, but got ", mode.name(),
-              " padding (", low, ", ", high, ") of dimension ", d, " of ", x);
-  Tensors parts;
-  const auto one = [&](int64_t i) { return x.narrow(d, i, 1); };
-  for (int64_t i = low; i > 0; --i)
-    parts.push_back(one(mode == PaddingMode::reflect ? i : mode == PaddingMode::circular ? n - i : 0));
-  parts.push_back(x);
-  for (int64_t i = 0; i < high; ++i)
-    parts.push_back(one(mode == PaddingMode::reflect ? n - 2 - i : mode == PaddingMode::circular ? i : n - 1));
-  return cat(parts, d);
-}
-
 template <int N> ConvAttrs attrs_of(const ConvOptions<N>& o, const Tensor& weight) {
   ConvAttrs a{.groups = narrowed(o.groups, "groups"), .rank = N};
   for (int i = 0; i < N; ++i) {
@@ -50,11 +32,13 @@ Tensor conv(const Tensor& input, const Tensor& weight, const Tensor& bias, const
   ConvAttrs a = attrs_of(o, weight);
   if (epilogue.relu) a.activation = Activation::relu;
   Tensor x = input;
-  if (o.padding_mode != PaddingMode::zeros && input.dim() >= N) {
-    for (int i = 0; i < N; ++i) {
-      x = extended(x, x.dim() - N + i, a.padding[i], a.padding[i] + a.output_padding[i], o.padding_mode);
+  if (o.padding_mode != PaddingMode::zeros) {
+    std::vector<int64_t> pads;  // from the last dimension
+    for (int i = N - 1; i >= 0; --i) {
+      pads.insert(pads.end(), {a.padding[i], a.padding[i] + a.output_padding[i]});
       a.padding[i] = a.output_padding[i] = 0;
     }
+    x = pad(x, pads, o.padding_mode.name());
   }
   return convolution(x, weight, bias, a, epilogue.residual);
 }

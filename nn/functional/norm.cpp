@@ -8,7 +8,8 @@ namespace graft::inline v1::nn::functional {
 static void move_average(const Tensor& running, const Tensor& now, double momentum) {
   if (!running.defined() || thread_modes().dry_run) return;
   const NoGrad quiet;
-  running.copy_(running * (1 - momentum) + now * momentum);
+  running.mul_(1 - momentum);
+  running.add_(now, momentum);
 }
 
 Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
