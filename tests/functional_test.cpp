@@ -130,6 +130,19 @@ TEST(Errors, say_which_shapes_were_given_and_what_would_fit) {
   EXPECT_REFUSED(F::mse_loss(zeros({2}), zeros({2}), "avg"), "avg is not a valid value for reduction");
 }
 
+TEST(Complex, the_gradient_of_a_product_is_the_conjugate_of_the_other_factor) {
+  using C = std::complex<double>;
+  const Tensor a = tensor({C(1, 2)}, {1, 1}).requires_grad_(), b = tensor({C(3, -1)}, {1, 1}).requires_grad_();
+  const auto expect_conjugates = [&](const Tensor& y) {
+    const Tensors g = grad({y}, {a, b}, {.grad_outputs = {ones(y.shape(), c128)}});
+    EXPECT_EQ(*g[0].contiguous().data<C>(), C(3, 1));
+    EXPECT_EQ(*g[1].contiguous().data<C>(), C(1, -2));
+  };
+  expect_conjugates(matmul(a, b));
+  expect_conjugates(F::linear(a, b));
+  expect_conjugates(F::conv1d(a.unsqueeze(2), b.unsqueeze(2)));
+}
+
 TEST(Dropout, scales_what_it_keeps_drops_whole_channels_and_does_nothing_in_eval) {
   manual_seed(3);
   const Tensor x = ones({64, 64});

@@ -120,8 +120,8 @@ const OpDef backward_data_op{
     .backward =
         [](Backward& b) {
           const ConvAttrs& a = b.attrs<ConvGradAttrs>().conv;
-          if (b.needs(0)) b.to(0) = forward(b.g(), b.input(1), a);
-          if (b.needs(1)) b.to(1) = backward_weight(b.input(0), b.g(), a, b.input(1));
+          if (b.needs(0)) b.to(0) = forward(b.g(), conj(b.input(1)), a);
+          if (b.needs(1)) b.to(1) = backward_weight(conj(b.input(0)), b.g(), a, b.input(1));
         },
     .reads = {input(1), Reads(input(0) | input(1))},
 };
@@ -131,8 +131,8 @@ const OpDef backward_weight_op{
     .backward =
         [](Backward& b) {
           const ConvAttrs& a = b.attrs<ConvGradAttrs>().conv;
-          if (b.needs(0)) b.to(0) = forward(b.input(1), b.g(), a);
-          if (b.needs(1)) b.to(1) = backward_data(b.input(0), b.g(), a, b.input(1));
+          if (b.needs(0)) b.to(0) = forward(conj(b.input(1)), b.g(), a);
+          if (b.needs(1)) b.to(1) = backward_data(conj(b.input(0)), b.g(), a, b.input(1));
         },
     .reads = {input(1), Reads(input(0) | input(1))},
 };
@@ -142,8 +142,8 @@ const OpDef forward_op{  // with a residual or an activation it is not recorded:
     .backward =
         [](Backward& b) {
           const ConvAttrs a = bare(b.attrs<ConvAttrs>());
-          if (b.needs(0)) b.to(0) = backward_data(b.g(), b.input(1), a, b.input(0));
-          if (b.needs(1)) b.to(1) = backward_weight(b.g(), b.input(0), a, b.input(1));
+          if (b.needs(0)) b.to(0) = backward_data(b.g(), conj(b.input(1)), a, b.input(0));
+          if (b.needs(1)) b.to(1) = backward_weight(b.g(), conj(b.input(0)), a, b.input(1));
           if (b.inputs() < 3 || !b.needs(2)) return;
           Shape channels = b.g().shape();
           for (int i = 0; i < channels.rank(); ++i)
