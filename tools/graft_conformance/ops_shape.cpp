@@ -31,6 +31,11 @@ Outputs full_like(Arguments& a) {
   const Scalar value = a.scalar("fill_value");
   return {graft::full_like(x, value, options_of(a))};
 }
+Outputs fill(Arguments& a) {
+  const Tensor x = a.tensor("input");
+  const Scalar value = a.scalar("value");
+  return {x.clone().fill_(value)};
+}
 
 template <Tensor (*f)(const Tensors&)>
 Outputs of_list(Arguments& a) {
@@ -177,6 +182,8 @@ const OpAdapter kOps[] = {
     {"ones_like", like<ones_like>},
     {"zeros_like", like<zeros_like>},
     {"full_like", full_like},
+    {"fill", fill},
+    {"zero_", [](Arguments& a) -> Outputs { return {a.tensor("input").zero_()}; }},
     {"flip", with_shape<flip>},
     {"fliplr", unary<fliplr>},
     {"flipud", unary<flipud>},

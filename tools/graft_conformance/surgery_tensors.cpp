@@ -70,6 +70,7 @@ Tensor compute(World& w, const std::string& f, const Json& a) {
   if (f == "add") return a.at(1).is_string() ? t(0) + t(1) : t(0) + a[1].get<double>();
   if (f == "mul") return a.at(1).is_string() ? t(0) * t(1) : t(0) * a[1].get<double>();
   if (f == "matmul") return matmul(t(0), t(1));
+  if (f == "tanh") return tanh(t(0));
   if (f == "reshape") return t(0).reshape(shape_of(a.at(1)));
   if (f == "narrow") return t(0).narrow(a.at(1), a.at(2), a.at(3));
   if (f == "sum") return sum(t(0));
