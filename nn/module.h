@@ -155,6 +155,7 @@ class Module : public std::enable_shared_from_this<Module> {
   bool detached() const { return was_held_ && !holders_; }  // it was in a slot, and is in none now
   std::string path() const;  // dotted, from its root; of a removed module "(detached)"
   std::vector<ChildEntry*> holders() const;  // all slots that hold it
+  bool is_shared() const { return holders_ && holders_->next_holder_; }  // more than one does
   virtual std::string extra_repr() const { return {}; }
   virtual std::string class_name() const;  // for printing; by default the C++ name without namespaces
   virtual bool prints_runs_once() const { return false; }  // children of equal text in a row, as ModuleList does

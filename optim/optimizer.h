@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -66,6 +67,7 @@ class Optimizer {
 
   // For surgery, which prepares complete slots and then exchanges them without a failure in between.
   void swap_slots(size_t group, Slots& other) noexcept { groups_.at(group).swap(other); }
+  std::weak_ptr<Optimizer* const> alive() const { return self_; }  // expired once the optimizer is gone
   virtual std::string_view name() const = 0;
 
  protected:
@@ -88,6 +90,7 @@ class Optimizer {
  private:
   std::vector<Batch> batches();
   std::vector<Slots> groups_;
+  std::shared_ptr<Optimizer* const> self_ = std::make_shared<Optimizer* const>(this);
 };
 
 // The options of each group, beside it. O is an aggregate of doubles and bools whose `each(fn)` names its fields.

@@ -151,6 +151,11 @@ const OpDef forward_op{  // with a residual or an activation it is not recorded:
           b.to(2) = sum_to(b.g(), channels).reshape({channels[1]});
         },
     .reads = {Reads(input(0) | input(1)), Reads(input(0) | input(1)), 0},
+    .macs = [](const Call& c, std::span<const Tensor> out) {  // each weight of a filter meets every position of one side
+      const View& w = c.in[1]->view;
+      const int64_t positions = c.attrs.get<ConvAttrs>().transposed ? c.in[0]->view.numel : out[0].numel();
+      return w.numel ? positions * (w.numel / w.size[0]) : 0;
+    },
 };
 
 Tensor forward(const Tensor& x, const Tensor& w, const ConvAttrs& a) { return apply(forward_op, a, x, w); }

@@ -1,0 +1,56 @@
+// What a plan holds, and what an edit remembers. Shared by plan.cpp, edit.cpp and report.cpp.
+#pragma once
+#include <map>
+#include "graft/surgery/follow.h"
+#include "graft/surgery/graph.h"
+#include "graft/surgery/plan.h"
+
+namespace graft::inline v1::surgery::detail {
+
+struct Draft {
+  Draft(Root r, std::vector<Policy> p, Options o)
+      : root(std::move(r)), policies(std::move(p)), options(std::move(o)), graph(*root.module, root.owner) {}
+
+  Root root;
+  std::vector<Policy> policies;
+  Options options;
+  Graph graph;
+  std::vector<Change> changes;
+  std::vector<Note> notes;
+  Indices indices;                                // as apply() leaves them
+  std::vector<std::pair<std::string, Graph::Node*>> replaced;  // of the model as it was, each once
+  Liveness live;
+  nn::NamedList<Tensor> parameters;               // of the model as it was
+  int64_t before = 0, after = 0;                  // numbers of parameters
+
+  std::vector<Succession> successions() const;
+  std::vector<GroupEdit> group_edits(std::vector<std::pair<std::string, std::string>>* left_out = nullptr) const;
+};
+
+// A slot and the module that is not in it: the new one before the exchange, the old one after.
+struct SlotSwap {
+  nn::ChildEntry* slot;
+  nn::ModulePtr owner;  // of the slot, kept alive; null for a root that is not shared
+  nn::ModulePtr module;
+  void* typed;
+  const nn::Module* placed;  // what the edit put there
+};
+
+struct Journal {
+  Root root;
+  std::vector<Change> changes;
+  std::vector<SlotSwap> slots;
+  nn::ModulePtr other_root;  // where the root itself is exchanged
+  std::vector<GroupEdit> groups;
+  Liveness live;
+  Indices* indices = nullptr;
+  Indices other_indices;
+  bool applied = false;
+
+  void exchange_slots() noexcept;  // there, and back
+  void commit() noexcept;
+};
+
+std::unique_ptr<Journal> build_journal(const Draft&);
+
+}  // namespace graft

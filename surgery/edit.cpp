@@ -1,0 +1,78 @@
+// Committing and undoing: everything that may fail is built aside; then pointers are exchanged.
+#include "graft/nn/call.h"
+#include "graft/surgery/draft.h"
+
+namespace graft::inline v1::surgery {
+
+namespace detail {
+
+void Journal::exchange_slots() noexcept {
+  for (SlotSwap& s : slots) {
+    void* typed = s.slot->typed;
+    s.slot->commit(s.module, s.typed);
+    s.typed = typed;
+  }
+}
+
+void Journal::commit() noexcept {
+  exchange_slots();
+  if (other_root) root.put(root.handle, other_root);
+  for (GroupEdit& g : groups)
+    if (!g.alive.expired()) g.optimizer->swap_slots(g.group, g.slots);
+  applied = !applied;
+  for (const Tensor& t : live.dead) optim::mark_stale(t, applied);
+  for (const Tensor& t : live.fresh) optim::mark_stale(t, !applied);
+  if (indices) std::swap(*indices, other_indices);
+}
+
+std::unique_ptr<Journal> build_journal(const Draft& d) {
+  auto j = std::make_unique<Journal>();
+  j->root = d.root;
+  j->changes = d.changes;
+  for (const Graph::SlotChange& c : d.graph.slot_changes())
+    j->slots.push_back({c.slot, c.slot->owner->weak_from_this().lock(), c.module, c.slot->check(c.module), c.module.get()});
+  j->other_root = d.graph.new_root();
+  j->live = d.live;
+  return j;
+}
+
+}  // namespace detail
+
+Edit Plan::apply() {
+  nn::refuse_during_call("surgery");
+  std::string where;
+  GRAFT_CHECK(draft_->graph.unchanged(&where), ErrorCode::concurrent_modification,
+              "surgery: the plan was made for another state of the model, which has changed at '", where, "'; plan again");
+  std::unique_ptr<detail::Journal> journal = detail::build_journal(*draft_);
+  journal->groups = draft_->group_edits();
+  journal->indices = draft_->options.indices;
+  journal->other_indices = draft_->indices;
+  Edit edit(std::move(journal));
+  edit.journal_->commit();
+  return edit;
+}
+
+Edit::Edit(std::unique_ptr<detail::Journal> j) : journal_(std::move(j)) {}
+Edit::Edit(Edit&&) noexcept = default;
+Edit& Edit::operator=(Edit&&) noexcept = default;
+Edit::~Edit() = default;
+const std::vector<Change>& Edit::changes() const { return journal_->changes; }
+bool Edit::applied() const { return journal_->applied; }
+
+void Edit::undo() {
+  nn::refuse_during_call("undo");
+  detail::Journal& j = *journal_;
+  GRAFT_CHECK(j.applied, ErrorCode::plan_refused, "undo: the edit has been undone already");
+  std::string conflicts;
+  for (const detail::SlotSwap& s : j.slots) {
+    if (!s.slot->removed && s.slot->module.get() == s.placed) continue;
+    conflicts += (conflicts.empty() ? "'" : ", '") + s.slot->path() + "'" + (s.slot->removed ? " (removed)" : "");
+  }
+  GRAFT_CHECK(conflicts.empty(), ErrorCode::plan_refused, "undo: later edits have changed ", conflicts,
+              "; undo those first");
+  std::vector<GroupEdit> back = unfollow(j.groups, j.live);
+  j.groups.swap(back);
+  j.commit();
+}
+
+}  // namespace graft

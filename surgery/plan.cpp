@@ -1,0 +1,271 @@
+// Planning: asks the policies and collects what would change. What an edit does is in edit.cpp.
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include "graft/nn/call.h"
+#include "graft/surgery/draft.h"
+
+namespace graft::inline v1::surgery {
+
+using Node = Graph::Node;
+
+std::string short_type_name(const std::type_info& type) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> full(abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), std::free);
+  const std::string name = full ? full.get() : type.name();
+  const size_t colons = name.substr(0, name.find('<')).rfind("::");
+  return colons == std::string::npos ? name : name.substr(colons + 2);
+}
+
+nn::ModulePtr copy_sharing_parameters(const nn::Module& m) {
+  nn::ModulePtr copy = m.clone();
+  const auto from = m.named_modules(nullptr, {}, true);
+  const auto to = std::as_const(*copy).named_modules(nullptr, {}, true);
+  for (size_t i = 0; i < from.size(); ++i)
+    for (size_t k = 0; k < from[i].second->param_entries().size(); ++k)
+      to[i].second->param_entries()[k]->share(*from[i].second->param_entries()[k]);
+  return copy;
+}
+
+// ---- what a replacement inherits -----------------------------------------------------------------------------
+
+namespace {
+
+// The first floating-point parameter or buffer: its dtype and device are those of the module.
+const Tensor* representative(const nn::Module& m) {
+  for (const nn::Module* part : m.modules()) {
+    for (const auto& e : part->param_entries())
+      if (e->value().defined() && is_differentiable(e->value().dtype())) return &e->value();
+    for (const auto& e : part->buffer_entries())
+      if (e->value.defined() && is_differentiable(e->value.dtype())) return &e->value;
+  }
+  return nullptr;
+}
+
+class Inheritance {
+ public:
+  Inheritance(detail::Draft& draft, const nn::Module& before) : draft_(draft), before_(before) {
+    like_ = representative(before);
+    if (!like_) like_ = representative(*draft.root.module);
+  }
+  // `part` is new: a module of the replacement that was not part of the model.
+  void apply_to(nn::Module& part) const {
+    const Options& o = draft_.options;
+    for (const auto& e : part.param_entries())
+      if (e->leaf.defined()) e->leaf.set_data(converted(e->leaf.detach()));
+    for (const auto& e : part.buffer_entries())
+      if (e->value.defined()) e->value = converted(e->value);
+    if (o.inherit_training) part.train(before_.training());
+  }
+  void apply_to_whole(nn::Module& after, const std::string& path) const {
+    const Options& o = draft_.options;
+    for (auto& [name, leaf] : after.named_parameters())
+      for (const auto& [old_name, old] : before_.named_parameters()) {
+        if (old_name != name || old.is_same(leaf) || old.requires_grad() == leaf.requires_grad()) continue;
+        if (o.inherit_requires_grad) leaf.requires_grad_(old.requires_grad());
+        else note(Note::Kind::requires_grad_differs, path, name + (leaf.requires_grad() ? " will require grad" : " will not require grad"));
+      }
+    const nn::HookTable* hooks = before_.hooks();
+    if (!hooks) return;
+    size_t n = 0;
+    for (size_t k = 0; k < nn::kHookKinds; ++k) n += hooks->count(nn::HookKind(k));
+    if (n == 0) return;
+    if (!o.inherit_hooks) return note(Note::Kind::hooks_left, path, concat(n, " hook", n == 1 ? " stays" : "s stay", " with the old module"));
+    const auto copy = hooks->clone();
+    for (size_t k = 0; k < nn::kHookKinds; ++k) after.hook_table().take(*copy, nn::HookKind(k));
+  }
+
+ private:
+  Tensor converted(const Tensor& t) const {
+    if (!like_) return t;
+    const NoGrad quiet;
+    const Options& o = draft_.options;
+    const bool cast = o.inherit_dtype && is_differentiable(t.dtype()) && is_complex(t.dtype()) == is_complex(like_->dtype());
+    return t.to(graft::Options(cast ? like_->dtype() : t.dtype(), o.inherit_device ? like_->device() : t.device()));
+  }
+  void note(Note::Kind kind, const std::string& path, std::string text) const {
+    draft_.notes.push_back({kind, path, std::move(text)});
+  }
+  detail::Draft& draft_;
+  const nn::Module& before_;
+  const Tensor* like_;
+};
+
+// ---- asking ----------------------------------------------------------------------------------------------------
+
+class Planner {
+ public:
+  explicit Planner(detail::Draft& d) : d_(d) {
+    if (d.options.indices) d.indices = *d.options.indices;
+    queue_ = d.graph.originals();
+  }
+  void run() {
+    for (size_t i = d_.options.include_root ? 0 : 1; i < queue_.size(); ++i)  // the root comes first; grows while it runs
+      if (queue_[i]->live > 0 && !queue_[i]->answered) offer(*queue_[i]);
+  }
+
+ private:
+  void offer(Node& n);
+  void accept(Node& n, const Policy&, const Site&, nn::ModulePtr after);
+  std::string path_of(const Node& n) const { return n.slots.empty() ? std::string() : n.slots[0]->path(); }
+
+  detail::Draft& d_;
+  std::vector<Node*> queue_;
+};
+
+void Planner::offer(Node& n) {
+  for (const Policy& p : d_.policies) {
+    if (!p.matches(*n.module)) continue;
+    const Site site{d_.indices[p.type]++, n.keep, n.depth, n.slots.empty() ? nullptr : n.slots[0]};
+    nn::ModulePtr after;
+    try {
+      after = p.answer(*n.module, site);
+    } catch (Error& e) {
+      e.within(site.path(), nn::type_name(*n.module));
+      throw;
+    }
+    if (!after) continue;
+    return accept(n, p, site, std::move(after));  // later policies are not asked about this module
+  }
+}
+
+void Planner::accept(Node& n, const Policy& p, const Site& site, nn::ModulePtr after) {
+  n.answered = true;
+  Change change{path_of(n), {}, n.keep, after, p.name, site.index};
+  for (size_t i = 1; i < n.slots.size(); ++i) change.aliases.push_back(n.slots[i]->path());
+  if (after.get() != n.module) {
+    GRAFT_CHECK(n.depth < d_.options.max_depth, ErrorCode::plan_refused, "surgery: '", change.path, "' (",
+                nn::type_name(*n.module), ") is the answer to an answer, ", n.depth, " deep, and the policy for ", p.name,
+                " replaces it again; raise Options::max_depth if that ends");
+    std::vector<Node*> entered;
+    try {
+      d_.graph.replace(n, after, entered);
+    } catch (Error& e) {
+      e.within(change.path, nn::type_name(*n.module));
+      throw;
+    }
+    const Inheritance inherit(d_, *n.module);
+    for (Node* part : entered)
+      if (!part->original) inherit.apply_to(*part->module);
+    inherit.apply_to_whole(*after, change.path);
+    if (n.original) d_.replaced.emplace_back(change.path, &n);
+    if (d_.options.recurse)
+      for (Node* part : entered)
+        if (!part->original) queue_.push_back(part);
+  }
+  d_.changes.push_back(std::move(change));
+}
+
+int64_t elements(const nn::NamedList<Tensor>& list) {
+  int64_t n = 0;
+  for (const auto& [name, t] : list) n += t.numel();
+  return n;
+}
+
+// Which parameters die and which are new; linear in the model.
+void find_liveness(detail::Draft& d) {
+  std::unordered_set<const TensorImpl*> before, after;
+  std::vector<Tensor> list;
+  d.parameters = d.root.module->named_parameters();
+  for (const auto& [name, t] : d.parameters) before.insert(t.impl());
+  for (const Node& n : d.graph.nodes())
+    if (n.live > 0)
+      for (const auto& e : n.module->param_entries())
+        if (e->leaf.defined() && after.insert(e->leaf.impl()).second) list.push_back(e->leaf);
+  for (const auto& [name, t] : d.parameters)
+    if (!after.contains(t.impl())) d.live.add_dead(t);
+  d.before = elements(d.parameters);
+  for (const Tensor& t : list) {
+    d.after += t.numel();
+    if (!before.contains(t.impl())) d.live.add_fresh(t);
+  }
+}
+
+// Runs the edited model on shapes alone.
+void dry_run(detail::Draft& d) {
+  const std::unique_ptr<detail::Journal> journal = detail::build_journal(d);
+  nn::Module& root = journal->other_root ? *journal->other_root : *d.root.module;
+  journal->exchange_slots();
+  try {
+    const DryRun shapes_only;
+    root.invoke(d.options.example);
+  } catch (Error& e) {
+    journal->exchange_slots();
+    throw Error(e.text(), e.code(), "the plan was refused: the edited model does not take the example" +
+                                        (e.path().empty() ? std::string() : ", see '" + e.path() + "'"));
+  } catch (...) {
+    journal->exchange_slots();
+    throw;
+  }
+  journal->exchange_slots();
+}
+
+void check_root(const detail::Draft& d) {
+  if (!d.graph.new_root()) return;
+  GRAFT_CHECK(d.root.put, ErrorCode::plan_refused, "include_root: pass the shared_ptr that holds the model, not the model");
+  GRAFT_CHECK(d.root.fits(*d.graph.new_root()), ErrorCode::plan_refused, "include_root: the handle cannot hold ",
+              nn::type_name(*d.graph.new_root()));
+}
+
+}  // namespace
+
+// ---- the plan ------------------------------------------------------------------------------------------------
+
+std::vector<Succession> detail::Draft::successions() const {
+  std::vector<Succession> list;
+  for (const auto& [path, node] : replaced) {
+    const nn::Module* last = node->successor.get();
+    for (const Node* n = node; n && n->successor; n = const_cast<Graph&>(graph).find(n->successor.get()))
+      last = n->successor.get();
+    list.push_back({path, node->module, last});
+  }
+  return list;
+}
+std::vector<GroupEdit> detail::Draft::group_edits(std::vector<std::pair<std::string, std::string>>* left_out) const {
+  return follow(options.optimizers, successions(), live, parameters, {options.group, options.carry_state}, left_out);
+}
+
+Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options) {
+  GRAFT_CHECK(root.module, "surgery: there is no model");
+  nn::refuse_during_call("surgery");
+  GRAFT_CHECK(!options.include_root || root.put, ErrorCode::plan_refused,
+              "include_root: pass the shared_ptr that holds the model, not the model");
+  auto draft = std::make_unique<detail::Draft>(std::move(root), std::move(policies), std::move(options));
+  std::string where;
+  try {
+    Planner(*draft).run();
+  } catch (...) {
+    draft->graph.restore_slots();
+    throw;
+  }
+  if (!draft->graph.unchanged(&where)) {
+    draft->graph.restore_slots();
+    fail(ErrorCode::concurrent_modification, "surgery: a policy has changed the model while it was walked, at '", where,
+         "'; policies answer with new modules");
+  }
+  GRAFT_CHECK(!draft->changes.empty() || draft->options.allow_empty, ErrorCode::plan_refused,
+              "surgery: no policy replaced anything");
+  check_root(*draft);
+  find_liveness(*draft);
+  std::vector<std::pair<std::string, std::string>> left_out;
+  draft->group_edits(&left_out);
+  for (const auto& [path, name] : left_out)
+    draft->notes.push_back({Note::Kind::not_optimized, path, name + " enters no optimizer: what it replaces is in none"});
+  if (draft->options.optimizers.empty() && !draft->live.fresh.empty())
+    draft->notes.push_back({Note::Kind::no_optimizer, "", concat(draft->live.fresh.size(), " new parameters: make the optimizer "
+                            "after this, or pass it to the surgery")});
+  if (!draft->options.example.empty()) dry_run(*draft);
+  return Plan(std::move(draft));
+}
+
+Plan::Plan(std::unique_ptr<detail::Draft> d) : draft_(std::move(d)) {}
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+Plan::~Plan() = default;
+const std::vector<Change>& Plan::changes() const { return draft_->changes; }
+const std::vector<Note>& Plan::notes() const { return draft_->notes; }
+int64_t Plan::parameters_before() const { return draft_->before; }
+int64_t Plan::parameters_after() const { return draft_->after; }
+
+}  // namespace graft

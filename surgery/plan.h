@@ -1,0 +1,130 @@
+// plan -> apply -> undo. A plan is made without touching the model: policies are asked, new modules are built aside.
+// apply() checks and allocates everything, then exchanges pointers without a way to fail; undo() puts them back.
+//
+//   auto plan = surgery::plan(*net, {surgery::on<nn::ReLU>([](const nn::ReLU&) { return nn::make<nn::GELU>(); })},
+//                             {.optimizers = {&sgd}});
+//   std::cout << plan;
+//   surgery::Edit edit = plan.apply();
+//   edit.undo();
+#pragma once
+#include <iosfwd>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+#include "graft/optim/optimizer.h"
+#include "graft/surgery/policy.h"
+
+namespace graft::inline v1::surgery {
+
+using Indices = std::unordered_map<std::type_index, int64_t>;  // per policy type: where its index starts
+
+struct Options {
+  std::vector<optim::Optimizer*> optimizers = {};  // they follow: dead parameters leave, new ones take their places
+  std::optional<size_t> group = {};                // where a new parameter goes whose place cannot be inferred
+  bool carry_state = false;                        // a new parameter of the same shape inherits the optimizer's state
+  bool recurse = false;                            // ask policies about what they answered with, too
+  int max_depth = 32;                              // of such answers within answers
+  Indices* indices = nullptr;                      // start values; apply() moves them on
+  bool include_root = false;                       // needs a shared_ptr to the model, which is then replaced
+  bool allow_empty = true;                         // false: a plan that changes nothing is an Error
+  bool inherit_device = true, inherit_dtype = true, inherit_training = true;  // of what is replaced
+  bool inherit_requires_grad = false;              // of parameters of the same name
+  bool inherit_hooks = false;                      // the replacement gets a copy of the hooks
+  nn::Values example = {};                         // inputs for a dry run of the edited model: a shape error is found now
+};
+
+// One replacement. `after` may be `before` itself: the policy has looked at it and kept it.
+struct Change {
+  std::string path;                  // of the first slot
+  std::vector<std::string> aliases;  // the other slots of a shared module
+  nn::ModulePtr before, after;
+  std::string policy;
+  int64_t index = 0;                 // that the policy was given
+};
+
+// What a reader of the plan should know beside the changes.
+struct Note {
+  enum class Kind : uint8_t { hooks_left, requires_grad_differs, not_optimized, no_optimizer };
+  Kind kind;
+  std::string path, text;
+};
+
+namespace detail {
+struct Draft;    // what a plan will do
+struct Journal;  // what an edit did
+struct Root {
+  nn::Module* module = nullptr;
+  nn::ModulePtr owner = {};                               // keeps the model alive where it is shared
+  void* handle = nullptr;                                 // a shared_ptr that include_root may change
+  bool (*fits)(nn::Module&) = nullptr;                    // may the handle hold it?
+  void (*put)(void* handle, nn::ModulePtr&) noexcept = nullptr;  // swaps
+};
+}  // namespace detail
+
+// What apply() did. Dropping it changes nothing.
+class Edit {
+ public:
+  Edit(Edit&&) noexcept;
+  Edit& operator=(Edit&&) noexcept;
+  ~Edit();
+
+  const std::vector<Change>& changes() const;
+  bool applied() const;  // false after undo()
+  // Puts slots, modules, membership in optimizers and the state of removed parameters back as they were; whatever else
+  // has been trained or changed since stays. Error plan_refused, listing them, if later edits have touched the slots.
+  void undo();
+
+ private:
+  friend class Plan;
+  explicit Edit(std::unique_ptr<detail::Journal>);
+  std::unique_ptr<detail::Journal> journal_;
+};
+
+class Plan {
+ public:
+  Plan(Plan&&) noexcept;
+  Plan& operator=(Plan&&) noexcept;
+  ~Plan();
+
+  const std::vector<Change>& changes() const;  // in the order in which policies were asked, intermediate ones included
+  const std::vector<Note>& notes() const;
+  bool empty() const { return changes().empty(); }
+  int64_t parameters_before() const;
+  int64_t parameters_after() const;
+
+  // Commits. Errors, all before anything is changed: the model is not as it was when the plan was made, it is running,
+  // a module does not fit into its slot, it is unclear where an optimizer should put a parameter.
+  Edit apply();
+
+ private:
+  friend Plan make_plan(detail::Root, std::vector<Policy>, Options);
+  friend std::ostream& operator<<(std::ostream&, const Plan&);
+  explicit Plan(std::unique_ptr<detail::Draft>);
+  std::unique_ptr<detail::Draft> draft_;
+};
+std::ostream& operator<<(std::ostream&, const Plan&);  // a table
+
+Plan make_plan(detail::Root, std::vector<Policy>, Options);
+inline Plan plan(nn::Module& model, std::vector<Policy> policies, Options options = {}) {
+  return make_plan({.module = &model, .owner = model.weak_from_this().lock()}, std::move(policies), std::move(options));
+}
+// The same for a model in a handle, so that include_root can replace the model itself. T decides what fits.
+template <class T> Plan plan(std::shared_ptr<T>& model, std::vector<Policy> policies, Options options = {}) {
+  detail::Root root{.module = model.get(), .owner = model, .handle = &model};
+  root.fits = [](nn::Module& m) { return is_a<T>(m); };
+  root.put = [](void* handle, nn::ModulePtr& m) noexcept {
+    auto& p = *static_cast<std::shared_ptr<T>*>(handle);
+    nn::ModulePtr before = p;
+    p = std::dynamic_pointer_cast<T>(m);
+    m = std::move(before);
+  };
+  return make_plan(std::move(root), std::move(policies), std::move(options));
+}
+
+// plan and apply in one.
+template <class Model> Edit replace(Model& model, std::vector<Policy> policies, Options options = {}) {
+  return plan(model, std::move(policies), std::move(options)).apply();
+}
+
+}  // namespace graft
