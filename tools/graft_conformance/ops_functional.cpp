@@ -85,6 +85,17 @@ Outputs adaptive_max(Arguments& a) {
   return a.boolean("return_indices", false) ? Outputs{p.values, p.indices} : Outputs{p.values};
 }
 
+template <int N>
+using LpPool = Tensor (*)(const Tensor&, double, const nn::Sizes<N>&, std::optional<nn::Sizes<N>>, bool);
+template <int N, LpPool<N> f>
+Outputs lp_pool(Arguments& a) {
+  const Tensor x = a.tensor("input");
+  const double p = a.number("norm_type", 2);
+  const auto kernel = sizes<N>(a, "kernel_size", 1);
+  const auto stride = sizes_or_none<N>(a, "stride");
+  return {f(x, p, kernel, stride, a.boolean("ceil_mode", false))};
+}
+
 Outputs batch_norm(Arguments& a) {
   const Tensor x = a.tensor("input"), mean = a.tensor_or_none("running_mean"), var = a.tensor_or_none("running_var");
   const Tensor w = a.tensor_or_none("weight"), b = a.tensor_or_none("bias");
@@ -121,6 +132,18 @@ Outputs rms_norm(Arguments& a) {
   const Tensor w = a.tensor_or_none("weight");
   return {F::rms_norm(x, Shape(std::span<const int64_t>(shape)), w, a.number_or_none("eps"))};
 }
+Outputs normalize(Arguments& a) {
+  const Tensor x = a.tensor("input");
+  const double p = a.number("p", 2);
+  const auto dim = int(a.integer("dim", 1));
+  return {F::normalize(x, p, dim, a.number("eps", 1e-12))};
+}
+Outputs local_response_norm(Arguments& a) {
+  const Tensor x = a.tensor("input");
+  const int64_t size = a.integer("size");
+  const double alpha = a.number("alpha", 1e-4), beta = a.number("beta", 0.75);
+  return {F::local_response_norm(x, size, alpha, beta, a.number("k", 1))};
+}
 
 Outputs linear(Arguments& a) {
   const Tensor x = a.tensor("input"), w = a.tensor("weight");
@@ -129,6 +152,17 @@ Outputs linear(Arguments& a) {
 Outputs bilinear(Arguments& a) {
   const Tensor x = a.tensor("input1"), y = a.tensor("input2"), w = a.tensor("weight");
   return {F::bilinear(x, y, w, a.tensor_or_none("bias"))};
+}
+Outputs attention(Arguments& a) {
+  const Tensor q = a.tensor("query"), k = a.tensor("key"), v = a.tensor("value");
+  F::AttentionOptions o;
+  o.attn_mask = a.tensor_or_none("attn_mask");
+  o.dropout_p = a.number("dropout_p", 0);
+  if (o.dropout_p > 0) throw Unsupported("dropout draws PyTorch's random numbers");
+  o.is_causal = a.boolean("is_causal", false);
+  o.scale = a.number_or_none("scale");
+  o.enable_gqa = a.boolean("enable_gqa", false);
+  return {F::scaled_dot_product_attention(q, k, v, o)};
 }
 Outputs embedding(Arguments& a) {
   Tensor w = a.tensor("weight"), index = a.tensor("input");  // recorded in this order
@@ -154,6 +188,16 @@ Outputs softmax(Arguments& a) {
   const auto dtype = a.dtype("dtype");
   return {f(x, dim ? std::optional(int(*dim)) : std::nullopt, dtype)};
 }
+Outputs cosine_similarity(Arguments& a) {
+  const Tensor x = a.tensor("x1"), y = a.tensor("x2");
+  const auto dim = int(a.integer("dim", 1));
+  return {F::cosine_similarity(x, y, dim, a.number("eps", 1e-8))};
+}
+Outputs pairwise_distance(Arguments& a) {
+  const Tensor x = a.tensor("x1"), y = a.tensor("x2");
+  const double p = a.number("p", 2), eps = a.number("eps", 1e-6);
+  return {F::pairwise_distance(x, y, p, eps, a.boolean("keepdim", false))};
+}
 
 const OpAdapter kOps[] = {
     {"nn.functional.linear", linear, kLoose},
@@ -164,11 +208,16 @@ const OpAdapter kOps[] = {
     {"nn.functional.conv_transpose1d", conv_transpose<1, F::conv_transpose1d>, kLoose},
     {"nn.functional.conv_transpose2d", conv_transpose<2, F::conv_transpose2d>, kLoose},
     {"nn.functional.conv_transpose3d", conv_transpose<3, F::conv_transpose3d>, kLoose},
+    {"nn.functional.scaled_dot_product_attention", attention, kLoose},
     {"nn.functional.batch_norm", batch_norm, kLoose},
     {"nn.functional.instance_norm", instance_norm, kLoose},
     {"nn.functional.layer_norm", layer_norm, kLoose},
     {"nn.functional.group_norm", group_norm, kLoose},
     {"nn.functional.rms_norm", rms_norm, kLoose},
+    {"nn.functional.local_response_norm", local_response_norm},
+    {"nn.functional.normalize", normalize},
+    {"nn.functional.cosine_similarity", cosine_similarity},
+    {"nn.functional.pairwise_distance", pairwise_distance},
     {"nn.functional.max_pool1d", max_pool<1, F::max_pool1d_with_indices>},
     {"nn.functional.max_pool2d", max_pool<2, F::max_pool2d_with_indices>},
     {"nn.functional.max_pool3d", max_pool<3, F::max_pool3d_with_indices>},
@@ -181,6 +230,9 @@ const OpAdapter kOps[] = {
     {"nn.functional.adaptive_max_pool1d", adaptive_max<1, F::adaptive_max_pool1d_with_indices>},
     {"nn.functional.adaptive_max_pool2d", adaptive_max<2, F::adaptive_max_pool2d_with_indices>},
     {"nn.functional.adaptive_max_pool3d", adaptive_max<3, F::adaptive_max_pool3d_with_indices>},
+    {"nn.functional.lp_pool1d", lp_pool<1, F::lp_pool1d>},
+    {"nn.functional.lp_pool2d", lp_pool<2, F::lp_pool2d>},
+    {"nn.functional.lp_pool3d", lp_pool<3, F::lp_pool3d>},
     {"nn.functional.embedding", embedding},
     {"nn.functional.one_hot", one_hot},
     {"softmax", softmax<F::softmax>},
