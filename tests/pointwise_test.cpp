@@ -46,8 +46,8 @@ double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 TEST(Pointwise, f32_functions_are_accurate_over_all_floats_on_every_instruction_set) {
   const Function functions[] = {{"exp", exp, std::exp, 2},     {"expm1", expm1, std::expm1, 2}, {"log", log, std::log, 2},
-                                {"log2", log2, std::log2, 2},  {"log10", log10, std::log10, 2}, {"log1p", log1p, std::log1p, 2},
-                                {"tanh", tanh, std::tanh, 2},  {"erf", erf, std::erf, 2},       {"sigmoid", sigmoid, logistic, 2}};
+                                {"log2", log2, std::log2, 2},  {"log10", log10, std::log10, 2}, {"log1p", log1p, std::log1p, 2.5},
+                                {"tanh", tanh, std::tanh, 2.5},  {"erf", erf, std::erf, 2},       {"sigmoid", sigmoid, logistic, 2.5}};
   const Tensor x = many_floats();
   const auto* p = x.data<float>();
   for (const Function& f : functions) {
