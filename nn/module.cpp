@@ -83,7 +83,8 @@ void Module::check_name(const char* kind, const std::string& name, const Entry* 
   GRAFT_CHECK(name.find('.') == std::string::npos, ErrorCode::key_error, type_name(*this), ": ", kind,
               " name can't contain \".\", got: ", name);
   GRAFT_CHECK(!name.empty(), ErrorCode::key_error, type_name(*this), ": ", kind, " name can't be empty string \"\"");
-  GRAFT_CHECK(same_kind || !find_entry(name), ErrorCode::key_error, type_name(*this), ": attribute '", name,
+  // Every module has a forward; in PyTorch an entry of that name would hide it.
+  GRAFT_CHECK(name != "forward" && (same_kind || !find_entry(name)), ErrorCode::key_error, type_name(*this), ": attribute '", name,
               "' already exists");
 }
 

@@ -1,4 +1,5 @@
 // Models of surgery programs: trees of layers by PyTorch's names, and the few types of the harness itself.
+#include <algorithm>
 #include "graft/core/ops.h"
 #include "graft/nn/containers.h"
 #include "graft/nn/linear.h"
@@ -128,10 +129,18 @@ nn::ModulePtr make_net(const Json& tree) {
   return net;
 }
 
+// graft's Sequential refuses what takes two inputs; a program that only prints such a tree gets a container of ours.
+bool holds_bilinear(const Json& tree) {
+  const Json& children = part(tree, "children");
+  return std::any_of(children.begin(), children.end(),
+                     [](const Json& c) { return c.at(1).is_object() && c[1].value("kind", "") == "Bilinear"; });
+}
+
 nn::ModulePtr make_layer(const Json& tree, const nn::Module* replaced) {
   const std::string kind = tree.at("kind");
   const Json args = resolve(part(tree, "args"), replaced);
   if (kind == "Net") return make_net(tree);
+  if (kind == "Sequential" && holds_bilinear(tree)) return nn::make<Net>(kind, Json());
   if (kind == "SubLinear") return make_linear<SubLinear>(args);
   if (kind == "RecursiveLinear") return make_linear<RecursiveLinear>(args);
   if (kind == "CopyLinear") return make_linear<CopyLinear>(args);

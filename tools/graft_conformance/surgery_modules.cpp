@@ -1,6 +1,7 @@
 // Steps that make, call, look at and change modules.
 #include <cmath>
 #include "graft/core/ops.h"
+#include "graft/nn/norm.h"
 #include "graft/nn/registry.h"
 #include "report.h"
 #include "surgery_kinds.h"
@@ -138,6 +139,14 @@ const std::map<std::string, Observe> kObservations{
      [](nn::Module& m, const std::string&) {
        Json out = Json::object();
        for (const auto& [name, p] : m.named_parameters()) out[name] = p.grad().defined();
+       return out;
+     }},
+    {"momentum",
+     [](nn::Module& m, const std::string&) {
+       Json out = Json::object();
+       for (const auto& [name, c] : m.named_modules())
+         if (const auto* norm = dynamic_cast<const nn::BatchNormNd*>(c))
+           out[name] = norm->momentum ? Json(*norm->momentum) : Json();
        return out;
      }},
     {"hook_counts",
