@@ -2,6 +2,7 @@
 
 namespace graft::inline v1 {
 
+constinit thread_local uint64_t t_path_serial = 0;
 constinit thread_local const PathFrame* t_path = nullptr;
 
 std::string path_of(const PathFrame* frame) {

@@ -164,12 +164,14 @@ std::string tuple(const Shape& s) {
   return text + (s.rank() == 1 ? ",)" : ")");
 }
 
-// "index_put" -> "IndexPutBackward0"
+// "index_put" -> "IndexPutBackward0"; "add_scalar" -> "AddBackward0", as PyTorch, which has one name for both
 std::string grad_fn_name(const Node& node) {
   std::string text;
   bool upper = true;
   const bool custom = node.note && node.note->function;
-  for (const char c : custom ? node.note->function->name() : node.op->name) {
+  std::string_view name = custom ? node.note->function->name() : node.op->name;
+  if (!custom && name.ends_with("_scalar")) name.remove_suffix(7);
+  for (const char c : name) {
     if (c == '_') upper = true;
     else text += std::exchange(upper, false) && c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c;
   }

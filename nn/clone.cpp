@@ -36,7 +36,7 @@ template <class E> static std::unique_ptr<E> entry_like(const E& e, Module* owne
   return copy;
 }
 
-Module::Module(const Module& source) : std::enable_shared_from_this<Module>(), training_(source.training_) {
+Module::Module(const Module& source) : std::enable_shared_from_this<Module>(), training_(source.training_), mutable_(source.mutable_) {
   Cloning* c = Cloning::top_;
   GRAFT_CHECK(c && c->source_ == &source && !c->made_, ErrorCode::type_error, type_name(source),
               ": modules are copied by clone(); a module held by value inside another must be a Child");
@@ -78,10 +78,15 @@ class TensorCopies {  // each tensor once, so that ties stay ties
     to.leaf = plain(from.value().defined() ? from.value() : from.leaf);
     if (from.is_edited() && to.leaf.defined() && from.leaf.defined() && from.leaf.requires_grad()) to.leaf.requires_grad_();
     to.edited = from.editable && from.value().defined() ? to.leaf : Tensor();
+    if (!from.edit_ties()) return;
+    ParamEntry*& first = ties_[from.edit_ties()];
+    if (first) to.tie_edits(*first);
+    else first = &to;
   }
 
  private:
   std::unordered_map<const TensorImpl*, Tensor> made_;
+  std::unordered_map<const void*, ParamEntry*> ties_;
 };
 }  // namespace
 

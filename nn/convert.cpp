@@ -22,7 +22,10 @@ static void convert_all(Module& root, const Convert& convert) {
   for (Module* m : root.modules()) {
     for (const auto& e : m->param_entries()) {
       if (e->is_edited()) {
-        if (e->value().defined()) values.emplace_back(e.get(), convert(e->value()));
+        if (!e->value().defined()) continue;
+        Tensor& t = done[e->value().impl()];
+        if (!t.defined()) t = convert(e->value());
+        values.emplace_back(e.get(), t);
         continue;
       }
       if (!e->leaf.defined() || !done.try_emplace(e->leaf.impl()).second) continue;

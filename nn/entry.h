@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 #include "graft/core/tensor.h"
 
 namespace graft::inline v1::nn {
@@ -67,6 +68,11 @@ struct ParamEntry : Entry {
   const Tensor& value() const { return editable ? edited : leaf; }
   bool is_edited() const { return editable && !edited.is_same(leaf); }
 
+  ParamEntry() = default;
+  ParamEntry(const ParamEntry&) = delete;
+  ParamEntry& operator=(const ParamEntry&) = delete;
+  ~ParamEntry() { untie_edits(); }
+
   void put(Tensor new_leaf);                          // the door: a leaf of any shape, or undefined; drops edits
   void assign(const Parameter& p, Check = Check::shape_and_dtype);  // what `module.weight = p` does
   void assign(const Tensor& t, Check = Check::shape_and_dtype);     // a plain tensor: only where editable, or a leaf
@@ -74,8 +80,13 @@ struct ParamEntry : Entry {
   void edit(const char* op, const std::function<Tensor(const Tensor& value)>& f);  // value = f(value), recorded
   void make_editable();
   void materialize();                                 // the value becomes the new leaf
+  void tie_edits(ParamEntry& other);                  // of one leaf and editable: what is done to one is done to both
+  const void* edit_ties() const { return tied_.get(); }  // equal for entries whose edits are tied; null: none
 
  private:
+  void untie_edits() noexcept;
+  void spread();  // value and leaf to the entries that are tied
+  std::shared_ptr<std::vector<ParamEntry*>> tied_;
   void check_like(const Tensor&, Check) const;
   void set_value(const Tensor&, Check);
 };

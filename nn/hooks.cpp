@@ -43,6 +43,12 @@ void HookTable::take(HookTable& from, HookKind kind) {
   from.lists_[size_t(kind)] = nullptr;
 }
 
+void HookTable::exchange(HookKind kind, std::shared_ptr<const List>& list) noexcept {
+  lists_[size_t(kind)].swap(list);
+  if (lists_[size_t(kind)])
+    for (const auto& record : *lists_[size_t(kind)]) record->home = weak_from_this();
+}
+
 std::shared_ptr<HookTable> HookTable::clone() const {
   auto copy = std::make_shared<HookTable>();
   for (size_t k = 0; k < kHookKinds; ++k) {

@@ -73,6 +73,7 @@ class HookTable : public std::enable_shared_from_this<HookTable> {
   }
   void remove(const HookRecord&);
   void take(HookTable& from, HookKind);             // appends all hooks of a kind, handles included
+  void exchange(HookKind, std::shared_ptr<const List>&) noexcept;  // puts another list in; handles follow
   std::shared_ptr<HookTable> clone() const;         // the same functions in records of their own
 
  private:

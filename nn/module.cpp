@@ -185,7 +185,7 @@ void Module::remove(std::string_view name) {
     retire(children_, retired_children_, at);
   } else if (ParamEntry* p = own_entry(params_, e)) {
     index_.erase(name);
-    p->leaf = p->edited = Tensor();
+    p->put(Tensor());
     retire(params_, retired_params_, at);
   } else {
     index_.erase(name);

@@ -158,6 +158,8 @@ class Module : public std::enable_shared_from_this<Module> {
   bool is_shared() const { return holders_ && holders_->next_holder_; }  // more than one does
   virtual std::string extra_repr() const { return {}; }
   virtual std::string class_name() const;  // for printing; by default the C++ name without namespaces
+  bool is_mutable() const { return mutable_; }  // surgery::to_mutable_module was called with it; prints "MutableModule(...)"
+  void set_mutable(bool on = true) { mutable_ = on; }
   virtual bool prints_runs_once() const { return false; }  // children of equal text in a row, as ModuleList does
 
   // Records how to copy an M, so that clone() needs no code in it. Called by make().
@@ -198,6 +200,7 @@ class Module : public std::enable_shared_from_this<Module> {
   ModulePtr next_dying_;
   Copier copier_ = nullptr;  // never copied: a slice must not inherit it
   bool training_ = true;
+  bool mutable_ = false;
   bool was_held_ = false;
 };
 

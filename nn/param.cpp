@@ -26,6 +26,7 @@ static void check_leaf(const ParamEntry& e, const Tensor& t) {
 
 void ParamEntry::put(Tensor new_leaf) {
   check_leaf(*this, new_leaf);
+  untie_edits();
   leaf = std::move(new_leaf);
   edited = editable ? leaf : Tensor();
 }
@@ -43,6 +44,7 @@ void ParamEntry::set_value(const Tensor& t, Check check) {
   GRAFT_CHECK(!removed, ErrorCode::key_error, "parameter '", name, "' was removed from ", type_name(*owner));
   check_like(t, check);
   edited = t;
+  spread();
 }
 
 void ParamEntry::assign(const Parameter& p, Check check) {
@@ -64,19 +66,23 @@ void ParamEntry::assign(const Tensor& t, Check check) {
 void ParamEntry::share(const ParamEntry& other) {
   if (&other == this) return;
   check_leaf(*this, other.leaf);
+  untie_edits();
   leaf = other.leaf;
   if (other.is_edited()) editable = true;
   edited = editable ? other.value() : Tensor();
+  if (other.tied_ && editable) tie_edits(*other.tied_->front());
 }
 
 void ParamEntry::edit(const char* op, const std::function<Tensor(const Tensor&)>& f) {
   GRAFT_CHECK(value().defined(), ErrorCode::type_error, op, "_: parameter '", name, "' of ", type_name(*owner), " is None");
   if (editable) {
+    GRAFT_CHECK(!is_edited() || !value().is_leaf() || !value().requires_grad(), ErrorCode::autograd, op, "_: parameter '", name, "' of ",
+                type_name(*owner), " was assigned a leaf of another's: a leaf Variable that requires grad is being used in an in-place operation");
     const Tensor result = f(value());
     GRAFT_CHECK(result.shape() == value().shape(), ErrorCode::shape_mismatch, op, "_: parameter '", name, "' of ",
                 type_name(*owner), " is ", value().view(), ", the edit made ", result.view());
     edited = result.dtype() == value().dtype() ? result : result.to(value().dtype());
-    return;
+    return spread();
   }
   GRAFT_CHECK(!thread_modes().grad, ErrorCode::autograd, op, "_: parameter '", name, "' of ", type_name(*owner),
               ": a leaf Variable that requires grad is being used in an in-place operation; use NoGrad, or "
@@ -93,6 +99,27 @@ void ParamEntry::materialize() {
   if (!is_edited()) return;
   const Tensor now = value().defined() ? Tensor(parameter(value().detach().clone(), leaf.defined() && leaf.requires_grad())) : Tensor();
   leaf = edited = now;
+  spread();
+}
+
+void ParamEntry::tie_edits(ParamEntry& other) {
+  if (&other == this || (tied_ && tied_ == other.tied_)) return;
+  untie_edits();
+  if (!other.tied_) other.tied_ = std::make_shared<std::vector<ParamEntry*>>(1, &other);
+  other.tied_->push_back(this);
+  tied_ = other.tied_;
+}
+void ParamEntry::untie_edits() noexcept {
+  if (!tied_) return;
+  std::erase(*tied_, this);
+  tied_.reset();
+}
+void ParamEntry::spread() {
+  if (!tied_) return;
+  for (ParamEntry* e : *tied_) {
+    e->leaf = leaf;
+    e->edited = edited;
+  }
 }
 
 }  // namespace graft::nn

@@ -62,6 +62,7 @@ static void write(std::ostream& o, const Module& root) {
     stack.push_back({&m, 0});
     indent += "  ";
   };
+  if (root.is_mutable()) o << "MutableModule(";
   enter(root);
   while (!stack.empty()) {
     auto& [m, next] = stack.back();
@@ -76,6 +77,7 @@ static void write(std::ostream& o, const Module& root) {
     if (e.module) enter(*e.module);
     else o << "None";
   }
+  if (root.is_mutable()) o << ')';
 }
 
 std::ostream& operator<<(std::ostream& o, const Module& m) {

@@ -141,4 +141,14 @@ template <class T> T Value::as() const {
   }
 }
 
+template <> struct Flow<Shape> {  // an integer, or a list
+  static bool fits(const Value& v) { return v.is<int64_t>() || v.is<Values>(); }
+  static Value in(const Shape& s) { return Value(Values(s.begin(), s.end())); }
+  static Shape out(const Value& v) {
+    if (v.is<int64_t>()) return Shape({v.as<int64_t>()});
+    const auto list = v.as<std::vector<int64_t>>();
+    return Shape(std::span<const int64_t>(list));
+  }
+};
+
 }  // namespace graft::nn

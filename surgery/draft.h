@@ -42,6 +42,7 @@ struct Journal {
   std::vector<SlotSwap> slots;
   nn::ModulePtr other_root;  // where the root itself is exchanged
   std::vector<GroupEdit> groups;
+  HookMoves hooks;
   Liveness live;
   Indices* indices = nullptr;
   Indices other_indices;

@@ -19,6 +19,7 @@ void Journal::commit() noexcept {
   if (other_root) root.put(root.handle, other_root);
   for (GroupEdit& g : groups)
     if (!g.alive.expired()) g.optimizer->swap_slots(g.group, g.slots);
+  hooks.exchange();
   applied = !applied;
   for (const Tensor& t : live.dead) optim::mark_stale(t, applied);
   for (const Tensor& t : live.fresh) optim::mark_stale(t, !applied);
@@ -45,6 +46,7 @@ Edit Plan::apply() {
               "surgery: the plan was made for another state of the model, which has changed at '", where, "'; plan again");
   std::unique_ptr<detail::Journal> journal = detail::build_journal(*draft_);
   journal->groups = draft_->group_edits();
+  journal->hooks = HookMoves(draft_->options.hook_moves);
   journal->indices = draft_->options.indices;
   journal->other_indices = draft_->indices;
   Edit edit(std::move(journal));
@@ -71,7 +73,9 @@ void Edit::undo() {
   GRAFT_CHECK(conflicts.empty(), ErrorCode::plan_refused, "undo: later edits have changed ", conflicts,
               "; undo those first");
   std::vector<GroupEdit> back = unfollow(j.groups, j.live);
+  HookMoves hooks = j.hooks.back();
   j.groups.swap(back);
+  std::swap(j.hooks, hooks);
   j.commit();
 }
 

@@ -10,7 +10,7 @@ namespace graft::inline v1::surgery {
 
 using Node = Graph::Node;
 
-std::string short_type_name(const std::type_info& type) {
+std::string short_type_name(std::type_index type) {
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> full(abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), std::free);
   const std::string name = full ? full.get() : type.name();

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 #include "graft/optim/optimizer.h"
+#include "graft/surgery/hook_moves.h"
 #include "graft/surgery/policy.h"
 
 namespace graft::inline v1::surgery {
@@ -31,6 +32,7 @@ struct Options {
   bool inherit_device = true, inherit_dtype = true, inherit_training = true;  // of what is replaced
   bool inherit_requires_grad = false;              // of parameters of the same name
   bool inherit_hooks = false;                      // the replacement gets a copy of the hooks
+  std::vector<HookMove> hook_moves = {};           // made with the commit, and taken back by undo()
   nn::Values example = {};                         // inputs for a dry run of the edited model: a shape error is found now
 };
 

@@ -2,20 +2,9 @@
 #include <algorithm>
 #include <ostream>
 #include "graft/surgery/draft.h"
+#include "graft/surgery/table.h"
 
 namespace graft::inline v1::surgery {
-namespace {
-
-std::string one_line(const nn::Module& m) {
-  const std::string text = nn::repr(m);
-  const size_t line = text.find('\n');
-  return line == std::string::npos ? text : nn::type_name(m) + "(...)";
-}
-int64_t own_parameters(const nn::Module& m) {
-  int64_t n = 0;
-  for (const Tensor& t : m.parameters()) n += t.numel();
-  return n;
-}
 
 void print_table(std::ostream& o, const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> width;
@@ -29,6 +18,19 @@ void print_table(std::ostream& o, const std::vector<std::vector<std::string>>& r
     line.erase(line.find_last_not_of(' ') + 1);
     o << line << '\n';
   }
+}
+
+namespace {
+
+std::string one_line(const nn::Module& m) {
+  const std::string text = nn::repr(m);
+  const size_t line = text.find('\n');
+  return line == std::string::npos ? text : nn::type_name(m) + "(...)";
+}
+int64_t own_parameters(const nn::Module& m) {
+  int64_t n = 0;
+  for (const Tensor& t : m.parameters()) n += t.numel();
+  return n;
 }
 
 std::vector<std::string> row_of(const Change& c) {

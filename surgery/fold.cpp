@@ -1,0 +1,123 @@
+#include "graft/surgery/fold.h"
+
+#include "graft/core/op.h"
+#include "graft/nn/conv.h"
+#include "graft/nn/linear.h"
+#include "graft/surgery/hook_moves.h"
+
+namespace graft::inline v1::surgery {
+namespace {
+
+template <class M> const M* exactly(const nn::Module& m) {
+  return typeid(m) == typeid(M) ? static_cast<const M*>(&m) : nullptr;
+}
+
+template <int N> bool pads_with_zeros(const nn::ConvNd<N>& c) {
+  if (c.padding_mode != nn::PaddingMode::zeros || c.padding.kind == nn::Padding<N>::valid) return false;
+  for (int i = 0; i < N; ++i)
+    if (c.padding.kind == nn::Padding<N>::same ? c.kernel_size[i] > 1 : c.padding.amount[i] != 0) return true;
+  return false;
+}
+template <int N> Foldable of(const nn::ConvNd<N>& c) {
+  return {
+      &c, &c.weight.entry(), &c.bias.entry(), N, false, c.groups, c.in_channels, c.out_channels, pads_with_zeros(c)};
+}
+template <int N> Foldable of(const nn::ConvTransposeNd<N>& c) {
+  return {&c, &c.weight.entry(), &c.bias.entry(), N, true, c.groups, c.in_channels, c.out_channels, false};
+}
+Foldable of(const nn::Linear& l) {
+  return {&l, &l.weight.entry(), &l.bias.entry(), 0, false, 1, l.in_features, l.out_features, false};
+}
+template <class... M> std::optional<Foldable> first_of(const nn::Module& m) {
+  std::optional<Foldable> found;
+  ((exactly<M>(m) ? void(found = of(*exactly<M>(m))) : void()), ...);
+  return found;
+}
+
+Tensor wide(const Tensor& t) { return t.defined() ? t.detach().to(f64) : t; }
+
+struct Affine { Tensor scale, shift; };
+Affine affine_of(const nn::BatchNormNd& norm) {
+  Affine a;
+  a.scale = rsqrt(wide(norm.running_var) + norm.eps);
+  if (norm.weight) a.scale = a.scale * wide(norm.weight);
+  a.shift = -(wide(norm.running_mean) * a.scale);
+  if (norm.bias) a.shift = a.shift + wide(norm.bias);
+  return a;
+}
+
+// The weight seen as [groups, a, b, kernel...]: [g, out/g, in/g, ...], or [g, in/g, out/g, ...] where it is transposed.
+Tensor grouped(const Foldable& l, const Tensor& w) {
+  Shape shape{l.groups, w.size(0) / l.groups, w.size(1)};
+  for (int d = 2; d < w.dim(); ++d) shape.push_back(w.size(d));
+  return w.reshape(shape);
+}
+// One number per channel, to be multiplied with what grouped() returns along dimension 1 or 2.
+Tensor per_channel(const Foldable& l, const Tensor& v, int along) {
+  Shape shape{l.groups, along == 1 ? -1 : 1, along == 2 ? -1 : 1};
+  for (int d = 0; d < l.dims; ++d) shape.push_back(1);
+  return v.reshape(shape);
+}
+
+}  // namespace
+
+std::optional<Foldable> foldable(const nn::Module& m) {
+  return first_of<nn::Conv2d, nn::Conv1d, nn::Conv3d, nn::Linear, nn::ConvTranspose1d, nn::ConvTranspose2d,
+                  nn::ConvTranspose3d>(m);
+}
+int norm_dims(const nn::Module& m) {
+  return exactly<nn::BatchNorm1d>(m) ? 1 : exactly<nn::BatchNorm2d>(m) ? 2 : exactly<nn::BatchNorm3d>(m) ? 3 : 0;
+}
+bool fits(const Foldable& l, int norm) { return norm > 0 && (l.dims == norm || (l.dims == 0 && norm == 1)); }
+
+Weights weights_of(const Foldable& l) { return {wide(l.weight->value()), wide(l.bias->value())}; }
+
+Weights fold_behind(const Foldable& l, Weights w, const nn::BatchNormNd& norm) {
+  const NoGrad quiet;
+  Affine a = affine_of(norm);
+  if (norm.num_features == 1 && l.out > 1) a = {a.scale.expand({l.out}), a.shift.expand({l.out})};
+  const int out = l.transposed ? 2 : 1;
+  w.weight = (grouped(l, w.weight) * per_channel(l, a.scale, out)).reshape(w.weight.shape());
+  w.bias = w.bias.defined() ? w.bias * a.scale + a.shift : a.shift;
+  return w;
+}
+
+// W (s x + t) + b = (W s) x + (b + sum over the inputs of W t): exact where nothing but x reaches the kernel.
+Weights fold_before(const Foldable& l, Weights w, const nn::BatchNormNd& norm) {
+  const NoGrad quiet;
+  const Affine a = affine_of(norm);
+  const Tensor blocks = grouped(l, w.weight);
+  std::vector<int> inputs;
+  for (int d = 2; d < blocks.dim(); ++d) inputs.push_back(d);
+  const Tensor shift = sum(blocks * per_channel(l, a.shift, 2), Dims(inputs)).reshape({l.out});
+  w.bias = w.bias.defined() ? w.bias + shift : shift;
+  w.weight = (blocks * per_channel(l, a.scale, 2)).reshape(w.weight.shape());
+  return w;
+}
+
+static Tensor cast(const Tensor& t, DType to, const char* what) {
+  const Tensor result = t.to(to).contiguous();
+  if (result.device().type == Device::meta) return result;
+  GRAFT_CHECK(all(isfinite(t)).item<bool>(), ErrorCode::plan_refused, "fusion: the folded ", what, " is not finite");
+  GRAFT_CHECK(all(isfinite(result)).item<bool>(), ErrorCode::overflow, "fusion: the folded ", what, " overflows ",
+              name_of(to));
+  return result;
+}
+
+nn::ModulePtr with_weights(const Foldable& l, const Weights& w) {
+  const NoGrad quiet;
+  const Tensor before = l.weight->value(), bias_before = l.bias->value();
+  const Tensor weight = cast(w.weight, before.dtype(), "weight");
+  const Tensor bias =
+      w.bias.defined() ? cast(w.bias, bias_before.defined() ? bias_before.dtype() : before.dtype(), "bias") : Tensor();
+  const bool learns = l.weight->leaf.defined() && l.weight->leaf.requires_grad();
+  const nn::ModulePtr copy = l.module->clone();
+  drop_call_hooks(*copy);
+  copy->find_param("weight")->put(nn::parameter(weight, learns));
+  if (bias.defined())
+    copy->find_param("bias")->put(
+        nn::parameter(bias, bias_before.defined() ? l.bias->leaf.defined() && l.bias->leaf.requires_grad() : learns));
+  return copy;
+}
+
+}  // namespace graft

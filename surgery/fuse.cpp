@@ -1,0 +1,306 @@
+#include "graft/surgery/fuse.h"
+
+#include <algorithm>
+#include "graft/nn/intrinsic.h"
+#include "graft/surgery/fold.h"
+#include "graft/surgery/trace.h"
+
+namespace graft::inline v1::surgery {
+namespace {
+
+using nn::Module;
+constexpr size_t none = Trace::none;
+
+// What becomes one layer, in order of execution.
+struct Chain {
+  Foldable layer;
+  const nn::BatchNormNd* before = nullptr;
+  const nn::BatchNormNd* behind = nullptr;
+  const Module* relu = nullptr;
+
+  std::vector<const Module*> modules() const {
+    std::vector<const Module*> list;
+    for (const Module* m : {static_cast<const Module*>(before), layer.module, static_cast<const Module*>(behind), relu})
+      if (m) list.push_back(m);
+    return list;
+  }
+};
+
+struct Refusal {  // thrown by a check, caught per chain
+  Reason code;
+  std::string text;
+};
+
+class Finder {
+ public:
+  Finder(Module& model, const Trace& trace, const FuseOptions& options) : t_(trace), options_(options) {
+    for (const auto& [path, m] : std::as_const(model).named_modules()) paths_[m] = path;
+    for (const Module* m : std::as_const(model).modules())
+      for (const auto& e : m->param_entries())
+        if (e->leaf.defined()) ++owners_[e->leaf.impl()];
+    for (const optim::Optimizer* o : options.optimizers)
+      for (const Tensor& p : o->params()) optimized_.insert(p.impl());
+  }
+  void run();
+
+  std::vector<Chain> chains;
+  std::vector<Refused> refused;
+  const std::string& path(const Module* m) const { return paths_.at(m); }
+
+ private:
+  void consider(size_t norm_call);
+  void behind(size_t norm_call, size_t input, const Foldable&);
+  void before(size_t norm_call);
+  void add_relu(Chain&, size_t norm_call);
+  void check_layer(const Foldable&) const;
+  static void check_finite(const Foldable&, const Weights&);
+  void check_norm(const nn::BatchNormNd&) const;
+  void check_own(const Module&) const;
+  size_t input_of(size_t call) const;
+  size_t output_of(size_t call) const { return t_.calls[call].out.size() == 1 ? t_.calls[call].out[0] : none; }
+  bool called_once(const Module* m) const { return t_.calls_of.at(m).size() == 1; }
+  const Module* module_of(size_t call) const { return call == none ? nullptr : t_.calls[call].module; }
+  bool is_relu(size_t op) const { return t_.ops[op].name == "relu"; }
+  std::string quoted(const Module* m) const { return "'" + path(m) + "'"; }
+
+  const Trace& t_;
+  const FuseOptions& options_;
+  std::unordered_map<const Module*, std::string> paths_;
+  std::unordered_map<const TensorImpl*, int> owners_;
+  std::unordered_set<const TensorImpl*> optimized_;
+};
+
+// The one value that a call reads beside parameters, buffers and constants.
+size_t Finder::input_of(size_t call) const {
+  size_t found = none;
+  for (const size_t v : t_.calls[call].in) {
+    if (t_.values[v].producer == none && !t_.values[v].input) continue;
+    if (found != none) return none;
+    found = v;
+  }
+  return found;
+}
+
+// Its tensors are its own: no other module has them, no op outside of its call reads them.
+void Finder::check_own(const Module& m) const {
+  const auto read_elsewhere = [&](const Tensor& t) {
+    const auto it = t_.reads_of.find(t.impl());
+    return it != t_.reads_of.end() &&
+           std::ranges::any_of(it->second, [&](size_t op) { return module_of(t_.ops[op].call) != &m; });
+  };
+  for (const auto& e : m.param_entries()) {
+    if (!e->leaf.defined()) continue;
+    if (e->is_edited())
+      throw Refusal{Reason::edited, concat(quoted(&m), " has edits on '", e->name, "'; materialize() first")};
+    if (owners_.at(e->leaf.impl()) > 1 || read_elsewhere(e->leaf))
+      throw Refusal{Reason::tied, concat("'", e->name, "' of ", quoted(&m), " is used by another module too")};
+    if (!options_.for_inference && optimized_.contains(e->leaf.impl()))
+      throw Refusal{Reason::optimized, concat("an optimizer holds '", e->name, "' of ", quoted(&m),
+                                              "; FuseOptions::for_inference fuses it all the same")};
+  }
+  for (const auto& e : m.buffer_entries())
+    if (e->value.defined() && read_elsewhere(e->value))
+      throw Refusal{Reason::tied, concat("'", e->name, "' of ", quoted(&m), " is used by another module too")};
+}
+
+void Finder::check_norm(const nn::BatchNormNd& norm) const {
+  if (norm.training()) throw Refusal{Reason::training_mode, "the norm is in training mode; call eval() first"};
+  if (!norm.running_mean || !norm.running_var)
+    throw Refusal{Reason::no_running_statistics, "the norm uses the statistics of each batch"};
+  if (norm.hooked() && !options_.move_hooks) throw Refusal{Reason::hooked, "the norm has hooks"};
+  check_own(norm);
+}
+void Finder::check_layer(const Foldable& l) const {
+  const Module* m = l.module;
+  if (!called_once(m))
+    throw Refusal{Reason::layer_called_again, concat(quoted(m), " is called ", t_.calls_of.at(m).size(), " times")};
+  if (m->training()) throw Refusal{Reason::training_mode, concat(quoted(m), " is in training mode; call eval() first")};
+  const nn::HookTable* h = m->hooks();
+  const bool only_pre = !h || !(h->has(nn::HookKind::forward) || h->has(nn::HookKind::full_backward_pre) ||
+                                h->has(nn::HookKind::full_backward));
+  if (!only_pre && !options_.move_hooks) throw Refusal{Reason::hooked, concat(quoted(m), " has hooks")};
+  check_own(*m);
+}
+void Finder::check_finite(const Foldable& l, const Weights& w) {
+  try {
+    with_weights(l, w);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::overflow && e.code() != ErrorCode::plan_refused) throw;
+    throw Refusal{e.code() == ErrorCode::overflow ? Reason::overflow : Reason::not_finite, e.text()};
+  }
+}
+
+void Finder::behind(size_t call, size_t input, const Foldable& l) {
+  const auto& norm = dynamic_cast<const nn::BatchNormNd&>(*t_.calls[call].module);
+  if (!fits(l, norm_dims(norm)))
+    throw Refusal{Reason::no_layer, concat("it follows ", quoted(l.module), ", which is of another kind")};
+  if (t_.only_consumer(input) != call)
+    throw Refusal{Reason::several_consumers, concat("the output of ", quoted(l.module), " is used elsewhere too")};
+  const int rank = l.dims + 2;
+  if (t_.values[input].tensor.dim() != rank)
+    throw Refusal{Reason::wrong_rank, concat("it normalises dimension 1 of ", t_.values[input].tensor.dim(), ", which ",
+                                             quoted(l.module), " does not make")};
+  check_norm(norm);
+  check_layer(l);
+  const auto known = std::ranges::find_if(chains, [&](const Chain& c) { return c.layer.module == l.module; });
+  const Weights w =
+      known != chains.end() && known->before ? fold_before(l, weights_of(l), *known->before) : weights_of(l);
+  check_finite(l, fold_behind(l, w, norm));
+  Chain& chain = known != chains.end() ? *known : chains.emplace_back(Chain{l, nullptr, nullptr, nullptr});
+  chain.behind = &norm;
+  add_relu(chain, call);
+}
+
+void Finder::before(size_t call) {
+  const auto& norm = dynamic_cast<const nn::BatchNormNd&>(*t_.calls[call].module);
+  const size_t y = output_of(call), next = y == none ? none : t_.only_consumer(y);
+  const auto l = next == none ? std::nullopt : foldable(*module_of(next));
+  if (!l || l->transposed || !fits(*l, norm_dims(norm)) || input_of(next) != y)
+    throw Refusal{Reason::no_layer, "neither what it follows nor what follows it is a layer that can take it up"};
+  if (l->zero_padded)
+    throw Refusal{Reason::zero_padding, concat(quoted(l->module), " pads with zeros, which would not be normalised")};
+  if (t_.values[y].tensor.dim() != l->dims + 2)
+    throw Refusal{Reason::wrong_rank, concat("it normalises another dimension than ", quoted(l->module), " reads")};
+  if (l->module->hooked() && !options_.move_hooks)
+    throw Refusal{Reason::hooked, concat(quoted(l->module), " has hooks")};
+  check_norm(norm);
+  check_layer(*l);
+  check_finite(*l, fold_before(*l, weights_of(*l), norm));
+  chains.push_back({*l, &norm, nullptr, nullptr});
+}
+
+void Finder::add_relu(Chain& chain, size_t norm_call) {
+  if (chain.layer.transposed) return;
+  const size_t y = output_of(norm_call), next = y == none ? none : t_.only_consumer(y);
+  if (next == none) return;
+  const Module* m = module_of(next);
+  if (typeid(*m) != typeid(nn::ReLU)) {
+    const auto& readers = t_.values[y].consumers;
+    if (readers.size() == 1 && is_relu(readers[0]))
+      refused.push_back(
+          {path(chain.behind), Reason::relu_is_a_function, "the relu() behind it is a function, which stays as it is"});
+    return;
+  }
+  if (!called_once(m))
+    refused.push_back(
+        {path(m), Reason::relu_called_again, concat("it is called ", t_.calls_of.at(m).size(), " times and stays")});
+  else if (m->hooked() && !options_.move_hooks)
+    refused.push_back({path(m), Reason::relu_hooked, "it has hooks and stays"});
+  else chain.relu = m;
+}
+
+void Finder::consider(size_t call) {
+  const Module* norm = t_.calls[call].module;
+  if (!called_once(norm))
+    throw Refusal{Reason::norm_called_again, concat("it is called ", t_.calls_of.at(norm).size(), " times")};
+  const size_t x = input_of(call);
+  if (x == none) return before(call);
+  const Module* from = module_of(t_.producer_call(x));
+  if (from && t_.calls[t_.producer_call(x)].out.size() == 1) {
+    if (const auto l = foldable(*from)) return behind(call, x, *l);
+    if (dynamic_cast<const nn::Conv2d*>(from) || dynamic_cast<const nn::Conv1d*>(from) ||
+        dynamic_cast<const nn::Conv3d*>(from) || dynamic_cast<const nn::Linear*>(from))
+      throw Refusal{Reason::subclass,
+                    concat(quoted(from), " is a ", nn::type_name(*from), ", which may compute something else")};
+  }
+  const size_t op = t_.values[x].producer;
+  const bool after_relu = op != none && ((from && typeid(*from) == typeid(nn::ReLU)) || is_relu(op));
+  if (!after_relu) return before(call);
+  try {
+    before(call);
+  } catch (const Refusal& r) {
+    const Module* first = r.code == Reason::no_layer ? module_of(t_.producer_call(t_.ops[op].in.back())) : nullptr;
+    if (!first || !foldable(*first)) throw;
+    throw Refusal{Reason::activation_between, concat("a ReLU is between ", quoted(first), " and it")};
+  }
+}
+
+void Finder::run() {
+  std::unordered_set<const Module*> seen;
+  for (size_t c = 0; c < t_.calls.size(); ++c) {
+    const Module* m = t_.calls[c].module;
+    if (!norm_dims(*m) || !paths_.contains(m) || !seen.insert(m).second) continue;
+    try {
+      consider(c);
+    } catch (Refusal& r) {
+      refused.push_back({path(m), r.code, std::move(r.text)});
+    }
+  }
+}
+
+// ---- what takes the place of a chain -------------------------------------------------------------------------
+
+nn::ModulePtr fused_layer(const Chain& c) {
+  Weights w = weights_of(c.layer);
+  if (c.before) w = fold_before(c.layer, std::move(w), *c.before);
+  if (c.behind) w = fold_behind(c.layer, std::move(w), *c.behind);
+  nn::ModulePtr layer = with_weights(c.layer, w);
+  if (!c.relu) return layer;
+  nn::ModulePtr relu = c.relu->clone();
+  drop_call_hooks(*relu);
+  nn::ModulePtr both;
+  switch (c.layer.dims) {
+    case 0: both = nn::make<nn::LinearReLU>(layer, relu); break;
+    case 1: both = nn::make<nn::ConvReLU1d>(layer, relu); break;
+    case 2: both = nn::make<nn::ConvReLU2d>(layer, relu); break;
+    default: both = nn::make<nn::ConvReLU3d>(layer, relu);
+  }
+  both->train(c.layer.module->training());
+  return both;
+}
+
+size_t call_hooks(const Module& m, std::vector<nn::HookKind> kinds) {
+  size_t n = 0;
+  for (const nn::HookKind k : kinds) n += m.hooks() ? m.hooks()->count(k) : 0;
+  return n;
+}
+
+void plan_hooks(const Chain& c, const nn::ModulePtr& fused, const Finder& finder, std::vector<HookMove>& moves,
+                Fused& report) {
+  using K = nn::HookKind;
+  const auto modules = c.modules();
+  const auto shared = [](const Module* m) { return std::const_pointer_cast<Module>(m->shared_from_this()); };
+  if (call_hooks(*modules.front(), {K::forward_pre})) moves.push_back({shared(modules.front()), K::forward_pre, fused});
+  if (call_hooks(*modules.back(), {K::forward})) moves.push_back({shared(modules.back()), K::forward, fused});
+  for (const Module* m : modules) {
+    size_t n = call_hooks(*m, {K::full_backward_pre, K::full_backward});
+    if (m != modules.front()) n += call_hooks(*m, {K::forward_pre});
+    if (m != modules.back()) n += call_hooks(*m, {K::forward});
+    if (n) report.dropped_hooks.push_back(concat(finder.path(m), ": ", n, n == 1 ? " hook" : " hooks"));
+  }
+}
+
+}  // namespace
+
+Fusion fuse(Module& model, const nn::Values& example, const FuseOptions& options) {
+  const Trace t = trace(model, example);
+  Finder finder(model, t, options);
+  finder.run();
+
+  std::unordered_map<const Module*, nn::ModulePtr> successors;
+  Options plan_options{
+      .optimizers = options.optimizers, .inherit_device = false, .inherit_dtype = false, .inherit_training = false};
+  std::vector<Fused> fused;
+  for (const Chain& c : finder.chains) {
+    const nn::ModulePtr layer = successors[c.layer.module] = fused_layer(c);
+    Fused f{finder.path(c.layer.module), {}, {}, {}};
+    for (const Module* m : c.modules()) {
+      f.chain.push_back(finder.path(m));
+      f.what += (f.what.empty() ? "" : " + ") + nn::type_name(*m);
+      if (m == c.layer.module) continue;
+      successors[m] = nn::make<nn::Identity>();
+      successors[m]->train(m->training());
+    }
+    f.what += " -> " + nn::type_name(*layer);
+    plan_hooks(c, layer, finder, plan_options.hook_moves, f);
+    fused.push_back(std::move(f));
+  }
+  const Policy by_module{typeid(Module), "fusion", [](const Module&) { return true; },
+                         [&](const Module& m, const Site&) -> nn::ModulePtr {
+                           const auto it = successors.find(&m);
+                           return it == successors.end() ? nullptr : it->second;
+                         }};
+  return {std::move(fused), std::move(finder.refused), plan(model, {by_module}, std::move(plan_options)).apply()};
+}
+
+}  // namespace graft

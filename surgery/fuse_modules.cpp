@@ -1,0 +1,173 @@
+// Fusing by name: every group is checked and built aside; then slots and hooks are exchanged without a way to fail.
+#include "graft/surgery/fuse_modules.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+#include "graft/core/warning.h"
+#include "graft/nn/call.h"
+#include "graft/nn/containers.h"
+#include "graft/optim/optimizer.h"
+#include "graft/surgery/hook_moves.h"
+#include "graft/surgery/trace.h"
+
+namespace graft::inline v1::surgery {
+namespace {
+
+using nn::Module;
+using nn::ModulePtr;
+using K = nn::HookKind;
+
+bool contains(const Module& tree, const Module* m) {
+  const auto all = tree.modules();
+  return std::ranges::find(all, m) != all.end();
+}
+
+ModuleGroup fuse_group(const ModuleGroup& g, bool is_qat, const FuserMethods& additional) {
+  std::vector<std::type_index> sequence;
+  for (const ModulePtr& m : g) {
+    const Module& part = *m;
+    sequence.emplace_back(typeid(part));
+  }
+  ModuleGroup result{get_fuser_method(sequence, additional)(is_qat, g)};
+  for (size_t i = 1; i < g.size(); ++i) {
+    result.push_back(nn::make<nn::Identity>());
+    result.back()->train(g[0]->training());
+  }
+  return result;
+}
+
+std::vector<HookMove> moves_of(const ModuleGroup& g, const ModulePtr& fused) {
+  return {{g.front(), K::forward_pre, fused}, {g.back(), K::forward, fused}};
+}
+
+// The hooks of modules that leave, but for those that move.
+void list_dropped(const ModuleGroup& g, const Module& fused, const std::vector<std::string>& names,
+                  std::vector<std::string>& dropped) {
+  constexpr std::pair<K, const char*> kinds[] = {{K::forward_pre, "forward pre-hook"},
+                                                 {K::forward, "forward hook"},
+                                                 {K::full_backward_pre, "backward pre-hook"},
+                                                 {K::full_backward, "backward hook"}};
+  for (size_t i = 0; i < g.size(); ++i) {
+    if (!g[i]->hooks() || contains(fused, g[i].get())) continue;
+    for (const auto& [kind, text] : kinds) {
+      const size_t n = g[i]->hooks()->count(kind);
+      const bool moves = (kind == K::forward_pre && i == 0) || (kind == K::forward && i + 1 == g.size());
+      if (n && !moves) dropped.push_back(concat(names[i], ": ", n, " ", text, n == 1 ? "" : "s"));
+    }
+  }
+}
+
+struct Group {
+  std::vector<std::string> names;
+  std::vector<nn::ChildEntry*> slots;
+  ModuleGroup modules, result;
+  std::vector<void*> typed;
+};
+
+Group look_up(Module& model, const std::vector<std::string>& names, std::unordered_set<const Module*>& seen) {
+  GRAFT_CHECK(!names.empty(), "fuse_modules: a group is empty");
+  Group g{names, {}, {}, {}, {}};
+  for (const std::string& name : names) {
+    g.slots.push_back(&model.child_entry(name));
+    const ModulePtr& m = g.slots.back()->module;
+    GRAFT_CHECK(m, ErrorCode::type_error, "fuse_modules: '", name, "' is empty");
+    GRAFT_CHECK(seen.insert(m.get()).second, ErrorCode::plan_refused, "fuse_modules: '", name,
+                "' is named twice, or holds a module that another name "
+                "has: it has several uses, of which fusing would lose one");
+    GRAFT_CHECK(!m->is_shared(), ErrorCode::plan_refused, "fuse_modules: '", name, "' (", nn::type_name(*m),
+                ") is shared with '",
+                m->holders()[0] == g.slots.back() ? m->holders()[1]->path() : m->holders()[0]->path(),
+                "', which would lose it");
+    g.modules.push_back(m);
+  }
+  return g;
+}
+
+void check_calls(Module& model, const nn::Values& example, const std::vector<Group>& groups) {
+  if (example.empty()) return;
+  const Trace t = trace(model, example);
+  for (const Group& g : groups)
+    for (size_t i = 0; i < g.modules.size(); ++i) {
+      const auto calls = t.calls_of.find(g.modules[i].get());
+      GRAFT_CHECK(calls == t.calls_of.end() || calls->second.size() == 1, ErrorCode::plan_refused, "fuse_modules: '",
+                  g.names[i], "' (", nn::type_name(*g.modules[i]), ") is called ", calls->second.size(),
+                  " times; fusing would lose one");
+    }
+}
+
+// The parameters that the model will have lost.
+Tensors lost(const Module& model, const std::vector<Group>& groups) {
+  std::unordered_map<const nn::ChildEntry*, const Module*> next;
+  for (const Group& g : groups)
+    for (size_t i = 0; i < g.slots.size(); ++i) next[g.slots[i]] = g.result[i].get();
+  std::unordered_set<const Module*> seen;
+  std::unordered_set<const TensorImpl*> live;
+  std::vector<const Module*> todo{&model};
+  while (!todo.empty()) {
+    const Module* m = todo.back();
+    todo.pop_back();
+    if (!m || !seen.insert(m).second) continue;
+    for (const auto& e : m->param_entries()) live.insert(e->leaf.impl());
+    for (const auto& e : m->child_entries()) {
+      const auto it = next.find(e.get());
+      todo.push_back(it == next.end() ? e->module.get() : it->second);
+    }
+  }
+  Tensors dead;
+  for (const Tensor& t : model.parameters())
+    if (!live.contains(t.impl())) dead.push_back(t);
+  return dead;
+}
+
+}  // namespace
+
+ModulePtr detail::fuse_named(const ModulePtr& original, const ModuleNames& names, bool is_qat,
+                             const FuseModulesOptions& o) {
+  GRAFT_CHECK(original, "fuse_modules: there is no model");
+  nn::refuse_during_call("fuse_modules");
+  GRAFT_CHECK(!names.groups.empty(), "fuse_modules: no modules are named");
+  const ModulePtr model = o.inplace ? original : original->clone();
+  std::unordered_set<const Module*> seen;
+  std::vector<Group> groups;
+  for (const auto& group : names.groups) groups.push_back(look_up(*model, group, seen));
+  check_calls(*model, o.example, groups);
+
+  std::vector<HookMove> moves;
+  std::vector<std::string> dropped;
+  for (Group& g : groups) {
+    try {
+      g.result = o.fuser_func ? o.fuser_func(g.modules, is_qat, o.additional_fuser_method_mapping)
+                              : fuse_group(g.modules, is_qat, o.additional_fuser_method_mapping);
+    } catch (Error& e) {
+      e.within(g.names[0], nn::type_name(*g.modules[0]));
+      throw;
+    }
+    GRAFT_CHECK(g.result.size() == g.modules.size(), "fuse_modules: the fuser made ", g.result.size(), " modules of ",
+                g.modules.size());
+    for (size_t i = 0; i < g.slots.size(); ++i) g.typed.push_back(g.slots[i]->check(g.result[i]));
+    if (o.fuser_func) continue;  // which moves hooks itself
+    for (HookMove& m : moves_of(g.modules, g.result[0])) moves.push_back(std::move(m));
+    list_dropped(g.modules, *g.result[0], g.names, dropped);
+  }
+  for (const std::string& hook : dropped) warn("fuse_modules: hooks do not run any more: ", hook);
+
+  const Tensors dead = lost(*model, groups);
+  HookMoves hooks(moves);
+  for (Group& g : groups)
+    for (size_t i = 0; i < g.slots.size(); ++i) g.slots[i]->commit(g.result[i], g.typed[i]);
+  hooks.exchange();
+  for (const Tensor& t : dead) optim::mark_stale(t);  // an optimizer that still holds it finds out at its next step
+  if (o.dropped_hooks) *o.dropped_hooks = std::move(dropped);
+  return model;
+}
+
+ModuleGroup fuse_known_modules(const ModuleGroup& modules, bool is_qat, const FuserMethods& additional) {
+  GRAFT_CHECK(!modules.empty() && std::find(modules.begin(), modules.end(), nullptr) == modules.end(),
+              "fuse_known_modules: a module is missing");
+  ModuleGroup result = fuse_group(modules, is_qat, additional);
+  HookMoves(moves_of(modules, result[0])).exchange();
+  return result;
+}
+
+}  // namespace graft
