@@ -92,6 +92,7 @@ class Module : public std::enable_shared_from_this<Module> {
   bool training() const { return training_; }
   Module& train(bool mode = true);
   Module& eval() { return train(false); }
+  virtual void set_training(bool on) { training_ = on; }  // of this module alone; overridden by those that stay in one mode
   Module& requires_grad_(bool on = true);
   void zero_grad(bool set_to_none = true);
 
@@ -166,7 +167,6 @@ class Module : public std::enable_shared_from_this<Module> {
   template <class M> static void made_as(M& m);
 
  protected:
-  virtual void set_training(bool on) { training_ = on; }  // overridden by modules that stay in one mode
 
   // For containers.
   virtual ChildEntry::Cast child_cast() const { return nullptr; }  // what add_module() demands of a new child

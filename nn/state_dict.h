@@ -15,6 +15,8 @@ class StateDict {
   using Item = std::pair<std::string, Tensor>;
   StateDict() = default;
   StateDict(std::initializer_list<Item> items) { for (const Item& i : items) set(i.first, i.second); }
+  StateDict(const std::vector<Item>& items) { for (const Item& i : items) set(i.first, i.second); }  // NOLINT: as read from a file
+  const std::vector<Item>& items() const { return items_; }
 
   void set(std::string name, Tensor);  // keeps the position of a name that is there
   Tensor& operator[](const std::string& name);

@@ -14,6 +14,7 @@ class Watcher final : public Observer {
   struct Seen {
     int64_t macs = 0;
     std::string output;
+    Tensor last;
   };
   void after(const Call& call, std::span<const Tensor> out, const Candidate*) override {
     const int64_t macs = call.op.macs ? call.op.macs(call, out) : 0;
@@ -22,7 +23,9 @@ class Watcher final : public Observer {
       if (!counted.insert(f->module).second) continue;
       Seen& s = seen_[f->module];
       s.macs += macs;
-      if (!out.empty()) s.output = text_of(out[0].view());
+      if (out.empty() || (s.last.defined() && std::ranges::find(call.in, s.last.impl()) == call.in.end())) continue;
+      s.last = out[0];  // not of an op beside the way of the data, such as running statistics
+      s.output = text_of(out[0].view());
     }
   }
   const Seen* find(const Module* m) const {

@@ -35,4 +35,10 @@ std::map<std::string, size_t> count_by_type(const nn::Module& root) {
   return by_name;
 }
 
+std::string type_counts(const nn::Module& root) {
+  std::string text;
+  for (const auto& [type, n] : count_by_type(root)) text += concat(text.empty() ? "" : ", ", type, ' ', n);
+  return text;
+}
+
 }  // namespace graft

@@ -29,5 +29,6 @@ template <class... M> size_t count(const nn::Module& root) {
 template <class... M> size_t count_module_instances(const nn::Module& root) { return count<M...>(root); }  // composer's name
 
 std::map<std::string, size_t> count_by_type(const nn::Module& root);  // exact types, by class name
+std::string type_counts(const nn::Module& root);                      // the same to read: "Conv2d 6, Linear 1"
 
 }  // namespace graft

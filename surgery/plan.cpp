@@ -56,7 +56,7 @@ class Inheritance {
       if (e->leaf.defined()) e->leaf.set_data(converted(e->leaf.detach()));
     for (const auto& e : part.buffer_entries())
       if (e->value.defined()) e->value = converted(e->value);
-    if (o.inherit_training) part.train(before_.training());
+    if (o.inherit_training) part.set_training(before_.training());
   }
   void apply_to_whole(nn::Module& after, const std::string& path) const {
     const Options& o = draft_.options;

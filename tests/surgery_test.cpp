@@ -530,6 +530,18 @@ TEST(Contract, KM17_device_dtype_and_mode_are_inherited) {
   EXPECT_TRUE(other->block.module()->training());
 }
 
+TEST(Contract, KM17_a_wrapped_module_keeps_its_own_mode) {
+  auto net = make<Net>();
+  net->block->fc.module()->eval();  // a frozen part of a model in training
+  const auto wrap = on<Block>([](const Block&, const surgery::Site& s) { return make<Sequential>(s.module); });
+  const std::string before = fingerprint(*net);
+  auto plan = surgery::plan(*net, {wrap});
+  EXPECT_EQ(fingerprint(*net), before);
+  plan.apply();
+  EXPECT_FALSE(net->get_submodule("block.0.fc").training());
+  EXPECT_TRUE(net->get_submodule("block").training());
+}
+
 TEST(Contract, KM18_hooks_and_requires_grad_are_listed_and_inherited_when_asked) {
   auto net = make<Sequential>(make<Linear>(2, 2));
   (*net)[0]->requires_grad_(false);

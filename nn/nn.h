@@ -1,0 +1,17 @@
+// Everything of graft::nn.
+#pragma once
+#include "graft/nn/activation.h"
+#include "graft/nn/containers.h"
+#include "graft/nn/conv.h"
+#include "graft/nn/dropout.h"
+#include "graft/nn/embedding.h"
+#include "graft/nn/functional.h"
+#include "graft/nn/functional_call.h"
+#include "graft/nn/init.h"
+#include "graft/nn/linear.h"
+#include "graft/nn/loss.h"
+#include "graft/nn/norm.h"
+#include "graft/nn/pooling.h"
+#include "graft/nn/registry.h"
+#include "graft/nn/shape.h"
+#include "graft/nn/summary.h"
