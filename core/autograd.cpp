@@ -185,7 +185,7 @@ void refresh_view(TensorImpl& v) {
 void check_writable(const Call& call, bool recording) {
   const TensorImpl& t = *call.in[0];
   if (!t.view.contiguous && may_overlap(t.view)) [[unlikely]]
-    fail(ErrorCode::autograd, call.op.name, "_: elements of the expanded ", t.view, " share memory; clone() it first");
+    fail(call.op.name, "_: elements of the expanded ", t.view, " share memory; clone() it first");
   if (t.inference && !t_modes.inference)
     fail(ErrorCode::autograd, call.op.name, "_: ", t.view, " was made in inference mode and cannot be written outside; clone() it");
   if (!recording) return;

@@ -392,7 +392,7 @@ TEST(Autograd, tied_uses_of_one_leaf_sum_into_one_gradient) {
 
 TEST(Autograd, detach_in_place_makes_a_leaf_and_is_refused_for_views) {
   const Tensor x = leaf({1, 2}), y = x * 2;
-  EXPECT_EQ(y.grad_fn(), "affine");
+  EXPECT_EQ(y.grad_fn(), "mul_scalar");
   y.detach_();
   EXPECT_TRUE(y.is_leaf());
   EXPECT_FALSE(y.requires_grad());

@@ -67,6 +67,14 @@ TEST(Observer, sees_in_place_ops_and_the_ops_of_backward) {
   EXPECT_GT(names.before_.size(), std::string("mul mul sum full mul").size()) << names.before_;
 }
 
+// An op whose first kernel always declines.
+const OpDef probe_op{.name = "observer_probe", .infer = infer_same};
+[[maybe_unused]] const bool probe_kernels = [] {
+  add_kernel("observer_probe", Device::cpu, f32, "first", [](const Launch&) -> Decline { return "not on this day"; });
+  add_kernel("observer_probe", Device::cpu, f32, "second", [](const Launch&) -> Decline { return kRan; });
+  return true;
+}();
+
 TEST(Profile, records_kernel_shapes_bytes_costs_and_reasons_and_writes_a_chrome_trace) {
   Profile profile;
   const Tensor a = ones({4, 8}), b = ones({8, 2});
@@ -75,8 +83,9 @@ TEST(Profile, records_kernel_shapes_bytes_costs_and_reasons_and_writes_a_chrome_
     const PathScope head("head", nullptr);
     matmul(a, b);
     exp(a.narrow(1, 0, 3));
+    apply(probe_op, {}, a);
   }
-  ASSERT_EQ(profile.events().size(), 3U);
+  ASSERT_EQ(profile.events().size(), 4U);
   const Profile::Event& product = profile.events()[0];
   EXPECT_EQ(product.op, "matmul");
   EXPECT_EQ(product.path, "head");
@@ -87,11 +96,13 @@ TEST(Profile, records_kernel_shapes_bytes_costs_and_reasons_and_writes_a_chrome_
   EXPECT_FALSE(product.kernel.empty());
   EXPECT_GE(product.duration_ns, 0);
   EXPECT_EQ(profile.events()[1].kernel, "view");
-  EXPECT_EQ(profile.events()[2].declined, "contiguous: operands are strided or broadcast");
+  EXPECT_EQ(profile.events()[2].kernel, "rows");
+  EXPECT_EQ(profile.events()[3].kernel, "second");
+  EXPECT_EQ(profile.events()[3].declined, "first: not on this day");
   EXPECT_LE(profile.events()[1].start_ns, profile.events()[2].start_ns);
 
   const auto trace = nlohmann::json::parse(profile.chrome_trace());
-  ASSERT_EQ(trace["traceEvents"].size(), 3U);
+  ASSERT_EQ(trace["traceEvents"].size(), 4U);
   EXPECT_EQ(trace["traceEvents"][0]["name"], "matmul");
   EXPECT_EQ(trace["traceEvents"][0]["ph"], "X");
   EXPECT_EQ(trace["traceEvents"][0]["args"]["macs"], 64);
@@ -224,7 +235,7 @@ TEST(Kernels, are_listed_by_op_device_and_dtype_in_the_order_of_their_trial) {
     return k.op == "exp" && k.device == Device::cpu && k.dtype == f32;
   });
   ASSERT_NE(exp_f32, all.end());
-  EXPECT_EQ(exp_f32->kernels.back(), "strided");
+  EXPECT_EQ(exp_f32->kernels.back(), "rows");
   EXPECT_TRUE(std::ranges::is_sorted(all, {}, [](const KernelInfo& k) { return std::tuple(k.op, k.device, k.dtype); }));
   for (const KernelInfo& k : all) EXPECT_FALSE(k.kernels.empty());
 }
