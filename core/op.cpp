@@ -34,9 +34,9 @@ void need_values(std::string_view op, const Tensor& t) {
 
 std::string_view Infer::name() const { return call_.op.name; }
 static std::string describe(std::span<TensorImpl* const> in) {
-  std::ostringstream text;
-  for (size_t i = 0; i < in.size(); ++i) text << (i ? ", " : "") << in[i]->view;
-  return text.str();
+  std::string text;
+  for (size_t i = 0; i < in.size(); ++i) text += concat(i ? ", " : "", in[i]->view);
+  return text;
 }
 std::string Infer::describe_inputs() const { return describe(call_.in); }
 
@@ -123,6 +123,7 @@ static Tensors promoted(const Call& call) {
 
 [[noreturn, gnu::cold]] static void fail_no_kernel(const Call& call, const OpEntry& entry, const Launch& launch) {
   std::ostringstream tried;
+  tried.imbue(std::locale::classic());
   const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
   for (const Candidate* c = entry.first(key.device.type, key.dtype); c; c = c->next.load())
     tried << "; " << c->name << ": " << c->run(launch);

@@ -86,6 +86,7 @@ std::ostream& operator<<(std::ostream& o, const Module& m) {
 }
 std::string repr(const Module& m) {
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   write(text, m);
   return std::move(text).str();
 }

@@ -18,7 +18,7 @@ void AdamOptions::check(std::string_view name) const {
 State AdamBase::prepare(size_t group, const Slot& s) const {
   State next = s.state;
   for (size_t b = 0; b < (options(group).amsgrad ? 3U : 2U); ++b)
-    if (!next.buffers[b].defined()) next.buffers[b] = zeros(s.param.shape(), s.param.options());
+    if (!next.buffers[b].defined()) next.buffers[b] = zeros_like(s.param);
   return next;
 }
 

@@ -18,7 +18,7 @@ void SGDOptions::check(std::string_view name) const {
 State SGD::prepare(size_t group, const Slot& s) const {
   State next = s.state;
   if (options(group).momentum == 0 || next.buffers[0].defined()) return next;
-  next.buffers[0] = zeros(s.param.shape(), s.param.options());
+  next.buffers[0] = zeros_like(s.param);
   next.fresh = true;
   return next;
 }

@@ -80,16 +80,29 @@ Named* Follower::replaced_by(const Named& q, std::vector<Named>& olds) const {
   return first(same_role);
 }
 
+// A copy of `state` for a parameter of another size: the leading block that both have, zeros beyond it.
+optim::State carried(const optim::State& state, const Tensor& param) {
+  const NoGrad quiet;
+  optim::State next = state;
+  for (Tensor& b : next.buffers) {
+    if (!b.defined()) continue;
+    Tensor part = b;
+    for (int d = 0; d < param.dim(); ++d) part = part.narrow(d, 0, std::min(b.size(d), param.size(d)));
+    const Tensor whole = zeros_like(param);
+    Tensor place = whole;
+    for (int d = 0; d < param.dim(); ++d) place = place.narrow(d, 0, part.size(d));
+    place.copy_(part);
+    b = whole;
+  }
+  return next;
+}
+
 void Follower::enter_instead(const Named& p, const Named& q) {
   for (const Place& at : where(p.leaf)) {
     optim::Slot slot{q.leaf, {}, false};
     const optim::Slot& old = optimizers_[at.optimizer]->slots(at.group)[at.index];
-    if (options_.carry_state && p.leaf.shape() == q.leaf.shape() && p.leaf.dtype() == q.leaf.dtype()) {
-      const NoGrad quiet;
-      slot.state = old.state;
-      for (Tensor& b : slot.state.buffers)
-        if (b.defined()) b = b.clone();
-    }
+    if (options_.carry_state && p.leaf.dim() == q.leaf.dim() && p.leaf.dtype() == q.leaf.dtype())
+      slot.state = carried(old.state, q.leaf);
     arrivals_[{at.optimizer, at.group}][at.index].instead.push_back(std::move(slot));
   }
 }

@@ -23,7 +23,8 @@ using Indices = std::unordered_map<std::type_index, int64_t>;  // per policy typ
 struct Options {
   std::vector<optim::Optimizer*> optimizers = {};  // they follow: dead parameters leave, new ones take their places
   std::optional<size_t> group = {};                // where a new parameter goes whose place cannot be inferred
-  bool carry_state = false;                        // a new parameter of the same shape inherits the optimizer's state
+  bool carry_state = false;                        // a new parameter of the same rank inherits the optimizer's state:
+                                                   // the leading block that both have, zeros beyond it
   bool recurse = false;                            // ask policies about what they answered with, too
   int max_depth = 32;                              // of such answers within answers
   Indices* indices = nullptr;                      // start values; apply() moves them on

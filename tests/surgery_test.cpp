@@ -356,6 +356,25 @@ TEST(Surgery, carried_state_continues_where_shapes_agree) {
   EXPECT_EQ(adam.slots(0)[0].state.buffers[0].at({0, 0}), m);
 }
 
+TEST(Contract, KP4_carried_state_is_sliced_to_a_smaller_parameter) {
+  auto net = make<Sequential>(make<Linear>(3, 4), make<Linear>(4, 2));
+  optim::Adam adam(net->parameters());
+  train_step(*net, adam), train_step(*net, adam);
+  const optim::State old = *adam.state(net->get_parameter("0.weight"));
+  auto edit = surgery::replace(*net, {on<Linear>([](const Linear&, int64_t i) { return i == 0 ? make<Linear>(3, 2) : make<Linear>(2, 3); })},
+                               {.optimizers = {&adam}, .carry_state = true});
+  const optim::State* state = adam.state(net->get_parameter("0.weight"));
+  EXPECT_EQ(state->step, 2);
+  for (size_t b = 0; b < 2; ++b)
+    for (int64_t i = 0; i < 2; ++i)
+      for (int64_t j = 0; j < 3; ++j) EXPECT_EQ(state->buffers[b].at({i, j}), old.buffers[b].at({i, j}));
+  const Tensor grown = adam.state(net->get_parameter("1.weight"))->buffers[1];  // [2,4] -> [3,2]
+  EXPECT_EQ(grown.shape(), Shape({3, 2}));
+  EXPECT_NE(grown.at({1, 1}), 0);
+  EXPECT_EQ(grown.at({2, 1}), 0);
+  train_step(*net, adam);
+}
+
 // ---- undo --------------------------------------------------------------------------------------------------------
 
 TEST(Surgery, undo_is_bitwise_and_the_same_plan_applies_again) {
