@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
+#include <utility>
 #include "graft/core/ops.h"
 
 namespace graft::inline v1::surgery {
@@ -15,42 +17,55 @@ struct Named {
 };
 struct Place {
   size_t optimizer, group, index;
+  int next = -1;  // another place of the same parameter
 };
 std::string_view role(std::string_view name) { return name.substr(name.rfind('.') + 1); }
 
 std::vector<Named> named(const nn::Module& m) {
   std::vector<Named> list;
-  for (auto& [name, leaf] : m.named_parameters()) list.push_back({name, leaf, false});
+  if (m.child_entries().empty()) {  // the usual case, without a walk
+    for (const auto& e : m.param_entries())
+      if (e->leaf.defined()) list.push_back({e->name, e->leaf, false});
+  } else {
+    for (auto& [name, leaf] : m.named_parameters()) list.push_back({name, leaf, false});
+  }
   return list;
 }
 
-// What happens at one place of a group: what enters instead of it, and what enters behind it.
-struct Arrivals { std::vector<optim::Slot> instead, behind; };
+// What enters at one place of a group: instead of what is there, or behind it.
+struct Arrival {
+  size_t index;
+  bool behind;
+  optim::Slot slot;
+};
 
 class Follower {
  public:
   Follower(const std::vector<optim::Optimizer*>& optimizers, const Liveness& live, const FollowOptions& options,
            const nn::NamedList<Tensor>& parameters)
-      : optimizers_(optimizers), live_(live), options_(options) {
+      : optimizers_(optimizers), live_(live), options_(options), parameters_(parameters) {
     for (size_t o = 0; o < optimizers.size(); ++o) {
       GRAFT_CHECK(optimizers[o], "optimizers: entry ", o, " is null");
-      for (size_t g = 0; g < optimizers[o]->groups(); ++g)
-        for (size_t i = 0; i < optimizers[o]->slots(g).size(); ++i)
-          places_[optimizers[o]->slots(g)[i].param.impl()].push_back({o, g, i});
+      for (size_t g = 0; g < optimizers[o]->groups(); ++g) {
+        place_of_.reserve(place_of_.size() + optimizers[o]->slots(g).size());
+        for (size_t i = 0; i < optimizers[o]->slots(g).size(); ++i) {
+          const auto [it, first] = place_of_.emplace(optimizers[o]->slots(g)[i].param.impl(), int(places_.size()));
+          places_.push_back({o, g, i, first ? -1 : std::exchange(it->second, int(places_.size()))});
+        }
+      }
     }
-    for (const auto& [name, leaf] : parameters)
-      for (const Place& p : where(leaf)) ++roles_[std::string(role(name))][{p.optimizer, p.group}];
   }
 
   void place(const Succession&, std::vector<std::pair<std::string, std::string>>* left_out);
-  std::vector<GroupEdit> edits() const;
+  std::vector<GroupEdit> edits();
 
  private:
-  const std::vector<Place>& where(const Tensor& t) const {
-    static const std::vector<Place> nowhere;
-    const auto it = places_.find(t.impl());
-    return it == places_.end() ? nowhere : it->second;
+  const Place* where(const Tensor& t) const {  // null: in no optimizer
+    const auto it = place_of_.find(t.impl());
+    return it == place_of_.end() ? nullptr : &places_[size_t(it->second)];
   }
+  const Place* next(const Place* p) const { return p->next < 0 ? nullptr : &places_[size_t(p->next)]; }
+  std::vector<Arrival>& arrivals(const Place& p) { return arrivals_[{p.optimizer, p.group}]; }
   Named* replaced_by(const Named& q, std::vector<Named>& olds) const;
   void enter_instead(const Named& p, const Named& q);
   bool enter_beside(const Named& q, const std::vector<Named>& olds);
@@ -60,10 +75,11 @@ class Follower {
   const std::vector<optim::Optimizer*>& optimizers_;
   const Liveness& live_;
   const FollowOptions& options_;
-  std::unordered_map<const TensorImpl*, std::vector<Place>> places_;
-  std::map<std::string, std::map<std::pair<size_t, size_t>, size_t>> roles_;  // role -> groups that hold it
+  const nn::NamedList<Tensor>& parameters_;
+  std::vector<Place> places_;
+  std::unordered_map<const TensorImpl*, int> place_of_;
   std::unordered_set<const TensorImpl*> placed_;
-  std::map<std::pair<size_t, size_t>, std::map<size_t, Arrivals>> arrivals_;
+  std::map<std::pair<size_t, size_t>, std::vector<Arrival>> arrivals_;
   std::map<std::pair<size_t, size_t>, std::vector<optim::Slot>> tails_;
 };
 
@@ -98,12 +114,12 @@ optim::State carried(const optim::State& state, const Tensor& param) {
 }
 
 void Follower::enter_instead(const Named& p, const Named& q) {
-  for (const Place& at : where(p.leaf)) {
+  for (const Place* at = where(p.leaf); at; at = next(at)) {
     optim::Slot slot{q.leaf, {}, false};
-    const optim::Slot& old = optimizers_[at.optimizer]->slots(at.group)[at.index];
+    const optim::Slot& old = optimizers_[at->optimizer]->slots(at->group)[at->index];
     if (options_.carry_state && p.leaf.dim() == q.leaf.dim() && p.leaf.dtype() == q.leaf.dtype())
       slot.state = carried(old.state, q.leaf);
-    arrivals_[{at.optimizer, at.group}][at.index].instead.push_back(std::move(slot));
+    arrivals(*at).push_back({at->index, false, std::move(slot)});
   }
 }
 
@@ -112,14 +128,14 @@ bool Follower::enter_beside(const Named& q, const std::vector<Named>& olds) {
   const Place* best = nullptr;
   bool best_role = false;
   for (const Named& p : olds)
-    for (const Place& at : where(p.leaf)) {
+    for (const Place* at = where(p.leaf); at; at = next(at)) {
       const bool same = role(p.name) == role(q.name);
       if (best && best_role && !same) continue;
-      best = &at;
+      best = at;
       best_role = same;
     }
   if (!best) return false;
-  arrivals_[{best->optimizer, best->group}][best->index].behind.push_back({q.leaf, {}, false});
+  arrivals(*best).push_back({best->index, true, {q.leaf, {}, false}});
   return true;
 }
 
@@ -129,9 +145,12 @@ bool Follower::enter_by_role(const Named& q) {
     tails_[{0, 0}].push_back({q.leaf, {}, false});
     return true;
   }
-  const auto it = roles_.find(std::string(role(q.name)));
-  if (it == roles_.end() || it->second.size() != 1) return false;
-  tails_[it->second.begin()->first].push_back({q.leaf, {}, false});
+  std::set<std::pair<size_t, size_t>> groups;
+  for (const auto& [name, leaf] : parameters_)
+    if (role(name) == role(q.name))
+      for (const Place* at = where(leaf); at; at = next(at)) groups.emplace(at->optimizer, at->group);
+  if (groups.size() != 1) return false;
+  tails_[*groups.begin()].push_back({q.leaf, {}, false});
   return true;
 }
 
@@ -142,12 +161,12 @@ void Follower::fail_unclear(const Succession& s, const Named& q, const char* why
 
 void Follower::place(const Succession& s, std::vector<std::pair<std::string, std::string>>* left_out) {
   std::vector<Named> olds = named(*s.before);
-  const bool optimized = std::ranges::any_of(olds, [&](const Named& p) { return !where(p.leaf).empty(); });
+  const bool optimized = std::ranges::any_of(olds, [&](const Named& p) { return where(p.leaf) != nullptr; });
   for (const Named& q : named(*s.after)) {
-    if (!live_.fresh_set.contains(q.leaf.impl()) || !where(q.leaf).empty() || !placed_.insert(q.leaf.impl()).second) continue;
+    if (!live_.fresh_set.contains(q.leaf.impl()) || where(q.leaf) || !placed_.insert(q.leaf.impl()).second) continue;
     if (Named* p = replaced_by(q, olds)) {
       p->used = true;
-      if (!where(p->leaf).empty()) {
+      if (where(p->leaf)) {
         enter_instead(*p, q);
         continue;
       }
@@ -169,7 +188,7 @@ void Follower::place(const Succession& s, std::vector<std::pair<std::string, std
   }
 }
 
-std::vector<GroupEdit> Follower::edits() const {
+std::vector<GroupEdit> Follower::edits() {
   std::vector<GroupEdit> result;
   for (size_t o = 0; o < optimizers_.size(); ++o)
     for (size_t g = 0; g < optimizers_[o]->groups(); ++g) {
@@ -180,13 +199,14 @@ std::vector<GroupEdit> Follower::edits() const {
           now, [&](const optim::Slot& s) { return !s.keep && live_.dead_set.contains(s.param.impl()); });
       if (!leaves && at == arrivals_.end() && tail == tails_.end()) continue;
       GroupEdit edit{optimizers_[o], optimizers_[o]->alive(), g, {}};
+      edit.slots.reserve(now.size());
+      std::vector<Arrival> none;
+      std::vector<Arrival>& list = at == arrivals_.end() ? none : at->second;
+      std::ranges::stable_sort(list, {}, [](const Arrival& a) { return std::pair(a.index, a.behind); });
+      auto next = list.begin();
       for (size_t i = 0; i < now.size(); ++i) {
         if (now[i].keep || !live_.dead_set.contains(now[i].param.impl())) edit.slots.push_back(now[i]);
-        if (at == arrivals_.end()) continue;
-        const auto here = at->second.find(i);
-        if (here == at->second.end()) continue;
-        for (const auto* list : {&here->second.instead, &here->second.behind})
-          edit.slots.insert(edit.slots.end(), list->begin(), list->end());
+        for (; next != list.end() && next->index == i; ++next) edit.slots.push_back(std::move(next->slot));
       }
       if (tail != tails_.end()) edit.slots.insert(edit.slots.end(), tail->second.begin(), tail->second.end());
       result.push_back(std::move(edit));
@@ -203,6 +223,13 @@ std::vector<GroupEdit> follow(const std::vector<optim::Optimizer*>& optimizers, 
   Follower f(optimizers, live, options, parameters);
   for (const Succession& s : pairs) f.place(s, left_out);
   return f.edits();
+}
+void check_follow(const std::vector<optim::Optimizer*>& optimizers, const std::vector<Succession>& pairs, const Liveness& live,
+                  const nn::NamedList<Tensor>& parameters, const FollowOptions& options,
+                  std::vector<std::pair<std::string, std::string>>& left_out) {
+  if (optimizers.empty()) return;
+  Follower f(optimizers, live, options, parameters);
+  for (const Succession& s : pairs) f.place(s, &left_out);
 }
 
 std::vector<GroupEdit> unfollow(const std::vector<GroupEdit>& before, const Liveness& live) {

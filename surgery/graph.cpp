@@ -86,6 +86,10 @@ void Graph::check_parts(Node& replaced, nn::Module& r) {
         if (e->module) todo.push_back(e->module.get());
     }
   };
+  if (r.child_entries().empty()) {
+    const Node* n = find(&r);
+    if (!n || !n->original) return;
+  }
   std::unordered_set<const nn::Module*> seen, within;
   std::vector<const nn::Module*> taken;
   walk(r, [&](nn::Module& m) {

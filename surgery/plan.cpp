@@ -33,13 +33,17 @@ nn::ModulePtr copy_sharing_parameters(const nn::Module& m) {
 namespace {
 
 // The first floating-point parameter or buffer: its dtype and device are those of the module.
+const Tensor* own_representative(const nn::Module& m) {
+  for (const auto& e : m.param_entries())
+    if (e->value().defined() && is_differentiable(e->value().dtype())) return &e->value();
+  for (const auto& e : m.buffer_entries())
+    if (e->value.defined() && is_differentiable(e->value.dtype())) return &e->value;
+  return nullptr;
+}
 const Tensor* representative(const nn::Module& m) {
-  for (const nn::Module* part : m.modules()) {
-    for (const auto& e : part->param_entries())
-      if (e->value().defined() && is_differentiable(e->value().dtype())) return &e->value();
-    for (const auto& e : part->buffer_entries())
-      if (e->value.defined() && is_differentiable(e->value.dtype())) return &e->value;
-  }
+  if (const Tensor* own = own_representative(m); own || m.child_entries().empty()) return own;
+  for (const nn::Module* part : m.modules())
+    if (const Tensor* t = own_representative(*part)) return t;
   return nullptr;
 }
 
@@ -53,15 +57,16 @@ class Inheritance {
   void apply_to(nn::Module& part) const {
     const Options& o = draft_.options;
     for (const auto& e : part.param_entries())
-      if (e->leaf.defined()) e->leaf.set_data(converted(e->leaf.detach()));
+      if (e->leaf.defined() && !fits(e->leaf)) e->leaf.set_data(converted(e->leaf.detach()));
     for (const auto& e : part.buffer_entries())
-      if (e->value.defined()) e->value = converted(e->value);
+      if (e->value.defined() && !fits(e->value)) e->value = converted(e->value);
     if (o.inherit_training) part.set_training(before_.training());
   }
   void apply_to_whole(nn::Module& after, const std::string& path) const {
     const Options& o = draft_.options;
+    const nn::NamedList<Tensor> olds = before_.named_parameters();
     for (auto& [name, leaf] : after.named_parameters())
-      for (const auto& [old_name, old] : before_.named_parameters()) {
+      for (const auto& [old_name, old] : olds) {
         if (old_name != name || old.is_same(leaf) || old.requires_grad() == leaf.requires_grad()) continue;
         if (o.inherit_requires_grad) leaf.requires_grad_(old.requires_grad());
         else note(Note::Kind::requires_grad_differs, path, name + (leaf.requires_grad() ? " will require grad" : " will not require grad"));
@@ -77,6 +82,7 @@ class Inheritance {
   }
 
  private:
+  bool fits(const Tensor& t) const { return !like_ || (t.dtype() == like_->dtype() && t.device() == like_->device()); }
   Tensor converted(const Tensor& t) const {
     if (!like_) return t;
     const NoGrad quiet;
@@ -168,6 +174,8 @@ void find_liveness(detail::Draft& d) {
   std::unordered_set<const TensorImpl*> before, after;
   std::vector<Tensor> list;
   d.parameters = d.root.module->named_parameters();
+  before.reserve(d.parameters.size());
+  after.reserve(d.parameters.size());
   for (const auto& [name, t] : d.parameters) before.insert(t.impl());
   for (const Node& n : d.graph.nodes())
     if (n.live > 0)
@@ -249,7 +257,8 @@ Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options)
   check_root(*draft);
   find_liveness(*draft);
   std::vector<std::pair<std::string, std::string>> left_out;
-  draft->group_edits(&left_out);
+  check_follow(draft->options.optimizers, draft->successions(), draft->live, draft->parameters,
+               {draft->options.group, draft->options.carry_state}, left_out);
   for (const auto& [path, name] : left_out)
     draft->notes.push_back({Note::Kind::not_optimized, path, name + " enters no optimizer: what it replaces is in none"});
   if (draft->options.optimizers.empty() && !draft->live.fresh.empty())

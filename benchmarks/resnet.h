@@ -1,0 +1,92 @@
+// ResNet-18 for 224x224 (He et al. 2015) and ResNet-20 for CIFAR's 32x32, written with slots.
+#pragma once
+#include <memory>
+#include <vector>
+#include "graft/core/ops.h"
+#include "graft/core/profile.h"
+#include "graft/nn/activation.h"
+#include "graft/nn/containers.h"
+#include "graft/nn/conv.h"
+#include "graft/nn/linear.h"
+#include "graft/nn/norm.h"
+#include "graft/nn/pooling.h"
+#include "graft/nn/shape.h"
+
+namespace resnet {
+
+namespace nn = graft::nn;
+using graft::Tensor;
+
+inline std::shared_ptr<nn::Conv2d> conv(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
+  return nn::make<nn::Conv2d>(in, out, kernel, nn::Conv2dOptions{.stride = stride, .padding = kernel / 2, .bias = false});
+}
+
+struct Block : nn::Layer {
+  Block(int64_t in, int64_t out, int64_t stride)
+      : conv1(this, "conv1", conv(in, out, 3, stride)),
+        bn1(this, "bn1", out),
+        relu1(this, "relu1"),
+        conv2(this, "conv2", conv(out, out, 3, 1)),
+        bn2(this, "bn2", out),
+        shortcut(this, "shortcut", nn::make<nn::Sequential>()),
+        relu2(this, "relu2") {
+    if (stride == 1 && in == out) return;
+    shortcut->append(conv(in, out, 1, stride));
+    shortcut->append(nn::make<nn::BatchNorm2d>(out));
+  }
+  Tensor forward(const Tensor& x) override {
+    const Tensor y = bn2(conv2(relu1(bn1(conv1(x)))));
+    return relu2(y + shortcut(x));
+  }
+
+  nn::Child<nn::Conv2d> conv1;
+  nn::Child<nn::BatchNorm2d> bn1;
+  nn::Child<nn::ReLU> relu1;
+  nn::Child<nn::Conv2d> conv2;
+  nn::Child<nn::BatchNorm2d> bn2;
+  nn::Child<nn::Sequential> shortcut;
+  nn::Child<nn::ReLU> relu2;
+};
+
+// A stage per width, of `blocks` blocks; every stage but the first halves the map.
+inline void append_stages(nn::Sequential& net, const std::vector<int64_t>& widths, int blocks) {
+  int64_t in = widths[0];
+  for (const int64_t width : widths) {
+    for (int b = 0; b < blocks; ++b) {
+      net.append(nn::make<Block>(in, width, b == 0 && width != widths[0] ? 2 : 1));
+      in = width;
+    }
+  }
+}
+inline void append_head(nn::Sequential& net, int64_t width, int64_t classes) {
+  net.append(nn::make<nn::AdaptiveAvgPool2d>(1));
+  net.append(nn::make<nn::Flatten>());
+  net.append(nn::make<nn::Linear>(width, classes));
+}
+
+inline std::shared_ptr<nn::Sequential> resnet20(int64_t classes = 10) {
+  auto net = nn::make<nn::Sequential>(conv(3, 16, 3, 1), nn::make<nn::BatchNorm2d>(16), nn::make<nn::ReLU>());
+  append_stages(*net, {16, 32, 64}, 3);
+  append_head(*net, 64, classes);
+  return net;
+}
+inline std::shared_ptr<nn::Sequential> resnet18(int64_t classes = 1000) {
+  auto net = nn::make<nn::Sequential>(conv(3, 64, 7, 2), nn::make<nn::BatchNorm2d>(64), nn::make<nn::ReLU>(),
+                                      nn::make<nn::MaxPool2d>(3, 2, 1));
+  append_stages(*net, {64, 128, 256, 512}, 2);
+  append_head(*net, 512, classes);
+  return net;
+}
+
+// Floating-point operations of one forward pass.
+template <class Net> double flops(Net& net, const Tensor& x) {
+  graft::CostCounter counter;
+  const graft::NoGrad guard;
+  {
+    const graft::Observing scope(counter);
+    net(x);
+  }
+  return 2.0 * double(counter.total().macs);
+}
+
+}  // namespace resnet

@@ -1,0 +1,151 @@
+// Is surgery linear in the number of modules, and how long does it take? Replacing all with their optimizer (goal: 10,000
+// in less than 100 ms), counting, cloning, fusing, saving and loading.
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <unistd.h>
+#include "graft/core/autograd.h"
+#include "graft/core/random.h"
+#include "graft/io/safetensors.h"
+#include "graft/optim/sgd.h"
+#include "graft/surgery/count.h"
+#include "graft/surgery/plan.h"
+#include "resnet.h"
+#include "run.h"
+#include "graft/surgery/fuse.h"
+
+using namespace graft;
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+void per_module(benchmark::State& state, double modules) {
+  state.counters["s/module"] = benchmark::Counter(modules * double(state.iterations()),
+                                                  benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+
+void defaults(benchmark::internal::Benchmark* b) {
+  b->Unit(benchmark::kMillisecond)->Repetitions(3)->ReportAggregatesOnly()->MinTime(0.05);
+}
+
+// n Linear(2, 2) in groups of 100.
+std::shared_ptr<nn::Sequential> wide(int64_t n) {
+  auto net = nn::make<nn::Sequential>();
+  for (int64_t i = 0; i < n; i += 100) {
+    auto group = nn::make<nn::Sequential>();
+    for (int64_t j = i; j < std::min(n, i + 100); ++j) group->append(nn::make<nn::Linear>(2, 2));
+    net->append(group);
+  }
+  return net;
+}
+// Every level holds the one below twice: 2^depth paths.
+std::shared_ptr<nn::Sequential> shared(int64_t depth) {
+  auto net = nn::make<nn::Sequential>(nn::make<nn::Linear>(2, 2));
+  for (int64_t i = 0; i < depth; ++i) net = nn::make<nn::Sequential>(net, net);
+  return net;
+}
+
+void replace_all(benchmark::State& state) {
+  const auto net = wide(state.range(0));
+  optim::SGD optimizer(net->parameters(), {.lr = 0.1, .momentum = 0.9});
+  const auto policy = surgery::on<nn::Linear>([](const nn::Linear&) { return nn::make<nn::Linear>(2, 2); });
+  for (auto _ : state) {
+    const auto start = std::chrono::steady_clock::now();
+    surgery::Edit edit = surgery::replace(*net, {policy}, {.optimizers = {&optimizer}});
+    state.SetIterationTime(seconds_since(start));
+    if (int64_t(edit.changes().size()) != state.range(0)) return state.SkipWithError("not all were replaced");
+    edit.undo();
+  }
+  per_module(state, double(state.range(0)));
+}
+BENCHMARK(replace_all)->Arg(1000)->Arg(10000)->Arg(100000)->UseManualTime()->Apply(defaults);
+
+void replace_and_undo(benchmark::State& state) {  // what undo adds; making the new modules aside
+  const auto net = wide(state.range(0));
+  optim::SGD optimizer(net->parameters(), {.lr = 0.1, .momentum = 0.9});
+  const auto policy = surgery::on<nn::Linear>([](const nn::Linear&) { return nn::make<nn::Identity>(); });
+  for (auto _ : state) surgery::replace(*net, {policy}, {.optimizers = {&optimizer}}).undo();
+  per_module(state, double(state.range(0)));
+}
+BENCHMARK(replace_and_undo)->Arg(1000)->Arg(10000)->Apply(defaults);
+
+void make_modules(benchmark::State& state) {  // of replace_all, what the policy itself takes
+  for (auto _ : state) benchmark::DoNotOptimize(nn::make<nn::Linear>(2, 2));
+  per_module(state, 1);
+}
+BENCHMARK(make_modules)->Apply(defaults);
+
+void count(benchmark::State& state) {
+  const auto net = wide(state.range(0));
+  for (auto _ : state) benchmark::DoNotOptimize(surgery::count<nn::Linear>(*net));
+  per_module(state, double(state.range(0)));
+}
+BENCHMARK(count)->Arg(10000)->Apply(defaults);
+
+void count_shared(benchmark::State& state) {
+  const auto net = shared(state.range(0));
+  for (auto _ : state) benchmark::DoNotOptimize(surgery::count<nn::Linear>(*net));
+  per_module(state, double(state.range(0) + 1));
+}
+BENCHMARK(count_shared)->Arg(100)->Arg(1000)->Apply(defaults);
+
+void clone(benchmark::State& state) {
+  const auto net = wide(state.range(0));
+  for (auto _ : state) benchmark::DoNotOptimize(net->clone());
+  per_module(state, double(state.range(0)));
+}
+BENCHMARK(clone)->Arg(10000)->Apply(defaults);
+
+void clone_resnet18(benchmark::State& state) {
+  const auto net = resnet::resnet18();
+  for (auto _ : state) benchmark::DoNotOptimize(net->clone());
+}
+BENCHMARK(clone_resnet18)->Apply(defaults);
+
+void fuse_resnet18(benchmark::State& state) {
+  const auto net = resnet::resnet18();
+  net->eval();
+  const Tensor x = randn({1, 3, 224, 224});
+  for (auto _ : state) {
+    const auto start = std::chrono::steady_clock::now();
+    surgery::Fusion fusion = surgery::fuse(*net, {x});
+    state.SetIterationTime(seconds_since(start));
+    if (fusion.fused.size() != 20) return state.SkipWithError("not all 20 norms were fused");
+    fusion.edit.undo();
+  }
+}
+BENCHMARK(fuse_resnet18)->UseManualTime()->Apply(defaults);
+
+std::string file() {
+  return (std::filesystem::temp_directory_path() / ("graft-benchmark-" + std::to_string(getpid()) + ".safetensors")).string();
+}
+void save_resnet18(benchmark::State& state) {
+  const auto net = resnet::resnet18();
+  for (auto _ : state) {
+    const nn::StateDict dict = net->state_dict();
+    io::save_safetensors(file(), {dict.begin(), dict.end()});
+  }
+  state.SetBytesProcessed(state.iterations() * int64_t(std::filesystem::file_size(file())));
+  std::filesystem::remove(file());
+}
+BENCHMARK(save_resnet18)->Apply(defaults);
+
+void load_resnet18(benchmark::State& state) {
+  const auto net = resnet::resnet18();
+  const nn::StateDict dict = net->state_dict();
+  io::save_safetensors(file(), {dict.begin(), dict.end()});
+  for (auto _ : state) {
+    nn::StateDict read;
+    for (const auto& [name, tensor] : io::load_safetensors(file()).tensors) read.set(name, tensor);
+    net->load_state_dict(read);
+  }
+  state.SetBytesProcessed(state.iterations() * int64_t(std::filesystem::file_size(file())));
+  std::filesystem::remove(file());
+}
+BENCHMARK(load_resnet18)->Apply(defaults);
+
+}  // namespace
+
+int main(int argc, char** argv) { return bench::run(argc, argv); }
