@@ -28,13 +28,23 @@ static Reads reads_of(const Call& call) {
 
 static bool reads_bit(Reads reads, size_t i) { return reads >> std::min<size_t>(i, 7) & 1; }
 
+// A parameter is saved as itself. Another tensor may later be written in place by an op whose history leads back to the
+// node: saved as itself it would close a cycle, so its memory, geometry and history of now are saved.
+static Tensor saved_form(TensorImpl& t, const Edge& edge) {
+  if (t.requires_grad && !t.node) return Tensor(Ref<TensorImpl>::share(&t));
+  Ref<TensorImpl> now = alias(t);
+  now->node = edge.node;
+  now->slot = edge.slot;
+  return Tensor(std::move(now));
+}
+
 static void save_inputs(Node& node, const Call& call, Reads reads) {
   for (size_t i = 0; i < node.saved_in.size(); ++i) {
     if (!reads_bit(reads, i)) continue;
     TensorImpl& t = *call.in[i];
     if (t.inference)
       fail(ErrorCode::autograd, call.op.name, ": input ", i, " (", t.view, ") was made in inference mode and cannot be saved; clone() it");
-    node.saved_in[i] = {Tensor(Ref<TensorImpl>::share(&t)), t.storage->version.load(std::memory_order_relaxed)};
+    node.saved_in[i] = {saved_form(t, node.edges[i]), t.storage->version.load(std::memory_order_relaxed)};
   }
 }
 

@@ -69,6 +69,14 @@ void* operator new(std::size_t n) { return alloc_failure::take(n, 0); }
 void* operator new[](std::size_t n) { return alloc_failure::take(n, 0); }
 void* operator new(std::size_t n, std::align_val_t a) { return alloc_failure::take(n, std::size_t(a)); }
 void* operator new[](std::size_t n, std::align_val_t a) { return alloc_failure::take(n, std::size_t(a)); }
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {  // what std::stable_sort asks for
+  try {
+    return alloc_failure::take(n, 0);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept { alloc_failure::give(p); }
 void operator delete(void* p) noexcept { alloc_failure::give(p); }
 void operator delete[](void* p) noexcept { alloc_failure::give(p); }
 void operator delete(void* p, std::size_t) noexcept { alloc_failure::give(p); }

@@ -184,3 +184,17 @@ TEST(Inplace, new_memory_under_a_base_is_noticed_by_its_views) {
 }
 
 }  // namespace
+
+namespace {
+
+TEST(Inplace, a_tensor_written_by_what_was_computed_from_it_is_freed) {
+  const int64_t before = graft::memory::stats().in_use;
+  for (int i = 0; i < 10; ++i) {
+    const graft::Tensor w = graft::ones({4}, graft::f64).requires_grad_(), x = graft::ones({4}, graft::f64);
+    const graft::Tensor y = x * w;  // saves x for the gradient of w
+    x.add_(y);                      // x has a history now, which leads to y
+  }
+  EXPECT_EQ(graft::memory::stats().in_use, before);
+}
+
+}  // namespace

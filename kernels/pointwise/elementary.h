@@ -66,7 +66,7 @@ GRAFT_ALWAYS_INLINE float sigmoid(float x) {
 struct Logarithm { float e, f, rest; };
 GRAFT_ALWAYS_INLINE Logarithm reduce_log(float x) {
   const bool small = x < 1.17549435e-38F;
-  const int b = bits_of(small ? x * 8388608.F : x) - 0x3f3504f3;
+  const int b = int(unsigned(bits_of(small ? x * 8388608.F : x)) - 0x3f3504f3U);  // wraps for negative x
   const float f = float_of((b & 0x7fffff) + 0x3f3504f3) - 1.F;
   float p = 7.0376836292e-2F;  // cephes logf
   p = p * f - 1.1514610310e-1F;
