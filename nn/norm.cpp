@@ -31,7 +31,7 @@ BatchNormNd::BatchNormNd(int64_t n, const BatchNormOptions& o)
       affine(o.affine),
       track_running_stats(o.track_running_stats),
       weight(this, "weight", ones_if(o.affine, {n}, o.options)),
-      bias(this, "bias", zeros_if(o.affine, {n}, o.options)),
+      bias(this, "bias", zeros_if(o.affine && o.bias, {n}, o.options)),
       running_mean(this, "running_mean", zeros_if(o.track_running_stats, {n}, o.options)),
       running_var(this, "running_var", ones_if(o.track_running_stats, {n}, o.options)),
       num_batches_tracked(this, "num_batches_tracked", counter_if(o.track_running_stats, o.options)) {}
@@ -85,7 +85,7 @@ InstanceNormNd<N>::InstanceNormNd(int64_t n, const InstanceNormOptions& o)
       affine(o.affine),
       track_running_stats(o.track_running_stats),
       weight(this, "weight", ones_if(o.affine, {n}, o.options)),
-      bias(this, "bias", zeros_if(o.affine, {n}, o.options)),
+      bias(this, "bias", zeros_if(o.affine && o.bias, {n}, o.options)),
       running_mean(this, "running_mean", zeros_if(o.track_running_stats, {n}, o.options)),
       running_var(this, "running_var", ones_if(o.track_running_stats, {n}, o.options)),
       num_batches_tracked(this, "num_batches_tracked", counter_if(o.track_running_stats, o.options)) {}
@@ -138,7 +138,7 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, const GroupNormOptions& o
       eps(o.eps),
       affine(o.affine),
       weight(this, "weight", ones_if(o.affine, {channels}, o.options)),
-      bias(this, "bias", zeros_if(o.affine, {channels}, o.options)) {
+      bias(this, "bias", zeros_if(o.affine && o.bias, {channels}, o.options)) {
   GRAFT_CHECK(groups > 0 && channels % groups == 0, "GroupNorm: num_channels ", channels, " must be divisible by num_groups ",
               groups);
 }
@@ -170,6 +170,7 @@ template <class BN> static void add_batch_norm(Registry& r, const char* name) {
     o.affine = a.get("affine", o.affine);
     o.track_running_stats = a.get("track_running_stats", o.track_running_stats);
     o.options = a.options();
+    o.bias = a.get("bias", o.bias);
     return make<BN>(n, o);
   });
 }
@@ -182,6 +183,7 @@ template <class IN> static void add_instance_norm(Registry& r, const char* name)
     o.affine = a.get("affine", o.affine);
     o.track_running_stats = a.get("track_running_stats", o.track_running_stats);
     o.options = a.options();
+    o.bias = a.get("bias", o.bias);
     return make<IN>(n, o);
   });
 }
@@ -207,6 +209,7 @@ void register_norm(Registry& r) {
     o.eps = a.get("eps", o.eps);
     o.affine = a.get("affine", o.affine);
     o.options = a.options();
+    o.bias = a.get("bias", o.bias);
     return make<GroupNorm>(groups, channels, o);
   });
   r.add<RMSNorm>("RMSNorm", [](ArgReader& a) {

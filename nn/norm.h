@@ -12,6 +12,7 @@ struct BatchNormOptions {
   bool affine = true;
   bool track_running_stats = true;
   Options options = {};
+  bool bias = true;  // with affine: a bias beside the weight
 };
 
 // y = (x - mean) / sqrt(var + eps) * weight + bias per channel; mean and var of the batch in training (and always, if
@@ -62,6 +63,7 @@ struct InstanceNormOptions {
   bool affine = false;
   bool track_running_stats = false;
   Options options = {};
+  bool bias = true;  // with affine: a bias beside the weight
 };
 // As BatchNorm, with the statistics of each sample. Input with or without a batch dimension. Ulyanov et al. 2016.
 template <int N> class InstanceNormNd : public Layer {
@@ -113,6 +115,7 @@ struct GroupNormOptions {
   double eps = 1e-5;
   bool affine = true;
   Options options = {};
+  bool bias = true;  // with affine: a bias beside the weight
 };
 // Over the channels of a group and all positions. Wu & He 2018.
 class GroupNorm : public Layer {

@@ -42,8 +42,8 @@ Tensor kl_div(const Tensor& input, const Tensor& target, Reduction reduction, bo
   if (log_target) {
     loss = exp(target) * (target - input);
   } else {
-    const Tensor positive = gt(target, 0.0);  // t log(t) is 0 at 0
-    loss = masked(target * log(where(positive, target, 1.0)), positive) - target * input;
+    const Tensor nonzero = ne(target, 0.0);  // t log(t) is 0 at 0, and NaN below
+    loss = masked(target * log(where(nonzero, target, 1.0)), nonzero) - target * input;
   }
   if (reduction != Reduction::batchmean) return reduced(loss, reduction);
   return sum(loss) * (1.0 / double(input.dim() ? input.size(0) : 1));
