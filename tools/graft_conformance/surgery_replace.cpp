@@ -1,7 +1,10 @@
 // Steps that count and replace modules.
 #include <algorithm>
 #include "graft/surgery/count.h"
+#include "graft/surgery/fuse_modules.h"
+#include "graft/surgery/mutable.h"
 #include "graft/surgery/plan.h"
+#include "graft/surgery/replace.h"
 #include "report.h"
 #include "surgery_kinds.h"
 #include "surgery_world.h"
@@ -131,7 +134,58 @@ Json count(World& w, const Json& s) {
   return {{"count", n}};
 }
 
-const Step kSteps[] = {{"replace", replace}, {"count", count}};
+// "m:conv" is a parameter, or a module and stands for its parameters.
+Tensors parameters_named(const World& w, const Json& list) {
+  Tensors all;
+  for (const std::string text : list) {
+    const size_t colon = text.find(':');
+    const Attribute a = find_attribute(w.module(text.substr(0, colon)), text.substr(colon + 1));
+    if (a.module)
+      for (const Tensor& p : a.module->parameters()) all.push_back(p);
+    else
+      all.push_back(a.param ? a.param->leaf : a.tensor);
+  }
+  return all;
+}
+Json update_params(World& w, const Json& s) {
+  surgery::update_params_in_optimizer(parameters_named(w, s.at("old")), parameters_named(w, s.at("new")), optimizers_of(w, s));
+  return {};
+}
+Json replace_params(World& w, const Json& s) {
+  surgery::replace_params_in_optimizer(parameters_named(w, s.at("old")), parameters_named(w, s.at("new")), optimizers_of(w, s));
+  return {};
+}
+
+Json to_mutable(World& w, const Json& s) {
+  const std::string name = s.at("model");
+  const nn::ModulePtr m = surgery::to_mutable_module(w.module_of(s));
+  w.set(s.value("as", name), m);
+  return {{"repr", nn::repr(*m)}};
+}
+
+std::vector<int64_t> shape_list(const Tensor& t) {
+  const Shape s = t.shape();
+  return {s.begin(), s.end()};
+}
+
+Json fuse(World& w, const Json& s) {
+  std::vector<std::vector<std::string>> groups;
+  for (const Json& g : s.at("groups"))
+    groups.push_back(g.is_string() ? std::vector<std::string>{g.get<std::string>()} : g.get<std::vector<std::string>>());
+  if (!s["groups"].empty() && s["groups"][0].is_string()) groups = {s["groups"].get<std::vector<std::string>>()};
+  surgery::FuseModulesOptions o;
+  o.inplace = s.value("inplace", false);
+  const nn::ModulePtr& model = w.module(s.at("model"));
+  const nn::ModulePtr fused = s.value("qat", false) ? surgery::fuse_modules_qat(model, groups, o) : surgery::fuse_modules(model, groups, o);
+  w.set(s.value("as", "f"), fused);
+  Json parameters = Json::array();
+  for (const auto& [name, t] : fused->named_parameters())
+    parameters.push_back({name, shape_list(t), t.requires_grad()});
+  return {{"returned_same_object", fused == model}, {"repr", nn::repr(*fused)}, {"named_parameters", parameters}};
+}
+
+const Step kSteps[] = {{"replace", replace},         {"count", count},       {"update_params", update_params},
+                       {"replace_params", replace_params}, {"to_mutable", to_mutable}, {"fuse", fuse}};
 
 }  // namespace
 
