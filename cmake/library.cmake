@@ -1,7 +1,6 @@
 # The library graft::graft: every .cpp of the layers, with the instruction set that a kernel file's name asks for.
 
 find_package(Threads REQUIRED)
-find_package(Eigen3 REQUIRED NO_MODULE)
 find_package(nlohmann_json REQUIRED)
 
 # Public headers are included as graft/core/tensor.h everywhere: here through a link to the sources.
@@ -45,7 +44,7 @@ set_target_properties(graft_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
 target_include_directories(graft_objects PRIVATE ${PROJECT_BINARY_DIR}/include)
 target_compile_options(graft_objects PRIVATE -ftls-model=initial-exec -fno-semantic-interposition
                        -fvisibility-inlines-hidden $<$<BOOL:${x86}>:-march=x86-64-v2>)
-target_link_libraries(graft_objects PRIVATE Eigen3::Eigen nlohmann_json::nlohmann_json)
+target_link_libraries(graft_objects PRIVATE nlohmann_json::nlohmann_json)
 if(GRAFT_PCH)
   target_precompile_headers(graft_objects PRIVATE cmake/std.h)
 endif()
