@@ -1,5 +1,5 @@
 // How close to the speed of memory are the ops that do little else? 1e7 elements, one thread. Bytes are what an op must
-// read and write; copy% is relative to memcpy of as many elements, measured here.
+// read and write; copy% is relative to memcpy of as many elements, measured here: a yardstick, not a limit.
 #include <chrono>
 #include <cstring>
 #include <memory>
