@@ -45,11 +45,11 @@ template <class F> void measure(benchmark::State& state, double touched, F op) {
 }
 
 void add(benchmark::State& state) {
-  const Tensor a = full({kCount}, 1), b = full({kCount}, 2);
+  const Tensor a = full({kCount}, 1.0), b = full({kCount}, 2.0);
   measure(state, 3, [&] { benchmark::DoNotOptimize(a + b); });
 }
 void add_in_place(benchmark::State& state) {
-  const Tensor a = full({kCount}, 1), b = full({kCount}, 2);
+  const Tensor a = full({kCount}, 1.0), b = full({kCount}, 2.0);
   measure(state, 3, [&] { a.add_(b); });
 }
 void relu(benchmark::State& state) {
@@ -57,7 +57,7 @@ void relu(benchmark::State& state) {
   measure(state, 2, [&] { benchmark::DoNotOptimize(graft::relu(a)); });
 }
 void copy(benchmark::State& state) {
-  const Tensor a = full({kCount}, 1), b = empty({kCount});
+  const Tensor a = full({kCount}, 1.0), b = empty({kCount});
   measure(state, 2, [&] { b.copy_(a); });
 }
 void softmax(benchmark::State& state) {
@@ -65,14 +65,14 @@ void softmax(benchmark::State& state) {
   measure(state, 2, [&] { benchmark::DoNotOptimize(graft::softmax(a, 1)); });
 }
 void layer_norm(benchmark::State& state) {
-  const Tensor a = randn({kCount / 1000, 1000}), w = full({1000}, 1), b = full({1000}, 0);
+  const Tensor a = randn({kCount / 1000, 1000}), w = full({1000}, 1.0), b = full({1000}, 0.0);
   measure(state, 2, [&] { benchmark::DoNotOptimize(graft::layer_norm(a, {1000}, w, b)); });
 }
 
 Tensors parameters() {  // 1000 of 10,000
   Tensors all;
   for (int i = 0; i < 1000; ++i) {
-    all.push_back(full({kCount / 1000}, 1).requires_grad_());
+    all.push_back(full({kCount / 1000}, 1.0).requires_grad_());
     all.back().set_grad(full({kCount / 1000}, 1e-3));
   }
   return all;
