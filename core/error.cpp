@@ -15,6 +15,14 @@ std::string_view name_of(ErrorCode c) {
   return names[size_t(c)];
 }
 
+std::string concat_parts(std::initializer_list<TextPart> parts) {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  for (const TextPart& p : parts) p.write(text);
+  return std::move(text).str();
+}
+void fail_parts(ErrorCode code, std::initializer_list<TextPart> parts) { throw Error(concat_parts(parts), code); }
+
 Error::Error(std::string text, ErrorCode code, std::string hint)
     : text_(std::move(text)), hint_(std::move(hint)), code_(code) {
   compose();

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <locale>
 #include <sstream>
 #include <string>
@@ -60,18 +61,37 @@ class Error : public std::exception {
 // How a part of a message is written. A type that prints at length has an overload of its own.
 template <class T> void write_part(std::ostream& o, const T& part) { o << part; }
 
-template <class... A> std::string concat(const A&... parts) {
-  std::ostringstream text;
-  text.imbue(std::locale::classic());
-  (write_part(text, parts), ...);
-  return std::move(text).str();
-}
+// A reference to a part of a message and how to write it. Messages are built from lists of these, so that a check costs a
+// few stores at its place and no function of its own.
+class TextPart {
+ public:
+  template <class T>
+  TextPart(const T& part)  // NOLINT(google-explicit-constructor)
+      : part_(&part), write_([](std::ostream& o, const void* p) { write_part(o, *static_cast<const T*>(p)); }) {}
+  TextPart(const char* text)  // NOLINT(google-explicit-constructor)
+      : part_(text), write_([](std::ostream& o, const void* p) { o << static_cast<const char*>(p); }) {}
+  using Manipulator = std::ios_base& (*)(std::ios_base&);
+  TextPart(Manipulator m)  // NOLINT(google-explicit-constructor): std::hexfloat
+      : part_(reinterpret_cast<const void*>(m)),
+        write_([](std::ostream& o, const void* p) { o << reinterpret_cast<Manipulator>(p); }) {}
+  void write(std::ostream& o) const { write_(o, part_); }
 
-template <class... A> [[noreturn, gnu::cold, gnu::noinline]] void fail(ErrorCode code, const A&... parts) {
-  throw Error(concat(parts...), code);
+ private:
+  const void* part_;
+  void (*write_)(std::ostream&, const void*);
+};
+
+std::string concat_parts(std::initializer_list<TextPart>);  // in the classic locale
+[[noreturn, gnu::cold]] void fail_parts(ErrorCode, std::initializer_list<TextPart>);
+
+template <class... A> [[gnu::always_inline]] inline std::string concat(const A&... parts) {
+  return concat_parts({TextPart(parts)...});
 }
-template <class... A> [[noreturn, gnu::cold, gnu::noinline]] void fail(const A&... parts) {
-  throw Error(concat(parts...));
+template <class... A> [[noreturn, gnu::always_inline]] inline void fail(ErrorCode code, const A&... parts) {
+  fail_parts(code, {TextPart(parts)...});
+}
+template <class... A> [[noreturn, gnu::always_inline]] inline void fail(const A&... parts) {
+  fail_parts(ErrorCode::invalid_argument, {TextPart(parts)...});
 }
 
 }  // namespace graft

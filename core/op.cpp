@@ -39,6 +39,9 @@ static std::string describe(std::span<TensorImpl* const> in) {
   return text;
 }
 std::string Infer::describe_inputs() const { return describe(call_.in); }
+void Infer::fail_with_inputs(std::initializer_list<TextPart> parts) const {
+  fail(name(), ": ", concat_parts(parts), ": ", describe_inputs());
+}
 
 int wrap_dim(std::string_view op, int dim, const View& v) {
   GRAFT_CHECK(dim >= -v.rank && dim < v.rank, op, ": dimension ", dim, " is out of range for ", v);

@@ -54,13 +54,11 @@ class Infer {
   bool is_strided(size_t i) const { return strided_ >> i & 1U; }
   // Throws "<op>: <parts>: <every input>".
   template <class... A> void check(bool ok, const A&... parts) const {
-    if (!ok) [[unlikely]] fail_with_inputs(parts...);
+    if (!ok) [[unlikely]] fail_with_inputs({TextPart(parts)...});
   }
 
  private:
-  template <class... A> [[noreturn, gnu::cold, gnu::noinline]] void fail_with_inputs(const A&... parts) const {
-    fail(name(), ": ", concat(parts...), ": ", describe_inputs());
-  }
+  [[noreturn, gnu::cold]] void fail_with_inputs(std::initializer_list<TextPart> parts) const;
   std::string_view name() const;
   std::string describe_inputs() const;
   const Call& call_;
