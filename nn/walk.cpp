@@ -9,16 +9,18 @@ static std::string join(const std::string& prefix, const std::string& name) {
   return prefix.empty() ? name : prefix + "." + name;
 }
 
+// A module in one slot only is reached once anyway: nothing need be remembered of it.
+static bool reached_before(const Module& m, ModuleSet& seen) { return m.is_shared() && !seen.insert(&m).second; }
+
 // Pre-order. M is Module or const Module; visit(path, module).
 template <class M, class Visit>
 static void walk_named(M& root, const std::string& prefix, ModuleSet* memo, bool once, Visit&& visit) {
   ModuleSet own;
-  ModuleSet& seen = memo ? *memo : own;
   std::vector<std::pair<std::string, M*>> todo{{prefix, &root}};
   while (!todo.empty()) {
     const auto [path, m] = std::move(todo.back());
     todo.pop_back();
-    if (once && !seen.insert(m).second) continue;
+    if (once && (memo ? !memo->insert(m).second : reached_before(*m, own))) continue;
     visit(path, *m);
     const auto& children = m->child_entries();
     for (auto it = children.rbegin(); it != children.rend(); ++it)
@@ -32,7 +34,7 @@ template <class M> static std::vector<M*> walk(M& root) {
   while (!todo.empty()) {
     M* m = todo.back();
     todo.pop_back();
-    if (!seen.insert(m).second) continue;
+    if (reached_before(*m, seen)) continue;
     order.push_back(m);
     const auto& children = m->child_entries();
     for (auto it = children.rbegin(); it != children.rend(); ++it)
@@ -76,16 +78,33 @@ std::vector<const Module*> Module::children() const { return seconds(named_child
 
 // ---- parameters and buffers --------------------------------------------------------------------------------------
 
-using TensorSet = std::unordered_set<const TensorImpl*>;
+// The tensors that were listed; of a single layer, a handful that needs no hash table.
+class SeenTensors {
+ public:
+  bool insert(const TensorImpl* t) {  // false: was there
+    if (few_.size() < few_.capacity() || few_.empty()) {
+      if (std::ranges::find(few_, t) != few_.end()) return false;
+      if (few_.empty()) few_.reserve(16);
+      few_.push_back(t);
+      return true;
+    }
+    if (many_.empty()) many_.insert(few_.begin(), few_.end());
+    return many_.insert(t).second;
+  }
+
+ private:
+  std::vector<const TensorImpl*> few_;
+  std::unordered_set<const TensorImpl*> many_;
+};
 
 // entries(module) are the entries of one kind, tensor(entry) is what to list of one.
 template <class Entries, class Get>
 static std::vector<Tensor> list_tensors(const Module& root, bool recurse, Entries&& entries, Get&& get) {
   std::vector<Tensor> list;
-  TensorSet seen;
+  SeenTensors seen;
   auto add = [&](const Module& m) {
     for (const auto& e : entries(m))
-      if (const Tensor& t = get(*e); t.defined() && seen.insert(t.impl()).second) list.push_back(t);
+      if (const Tensor& t = get(*e); t.defined() && seen.insert(t.impl())) list.push_back(t);
   };
   if (!recurse) return add(root), list;
   for (const Module* m : walk(root)) add(*m);
@@ -95,11 +114,11 @@ template <class Entries, class Get>
 static NamedList<Tensor> list_named(const Module& root, const std::string& prefix, bool recurse, bool once,
                                     Entries&& entries, Get&& get) {
   NamedList<Tensor> list;
-  TensorSet seen;
+  SeenTensors seen;
   auto add = [&](const std::string& path, const Module& m) {
     for (const auto& e : entries(m)) {
       const Tensor& t = get(*e);
-      if (t.defined() && (!once || seen.insert(t.impl()).second)) list.emplace_back(join(path, e->name), t);
+      if (t.defined() && (!once || seen.insert(t.impl()))) list.emplace_back(join(path, e->name), t);
     }
   };
   if (!recurse) return add(prefix, root), list;

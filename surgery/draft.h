@@ -15,12 +15,11 @@ struct Draft {
   std::vector<Policy> policies;
   Options options;
   Graph graph;
-  std::vector<Change> changes;
+  std::shared_ptr<std::vector<Change>> changes = std::make_shared<std::vector<Change>>();  // shared with what apply() returns
   std::vector<Note> notes;
   Indices indices;                                // as apply() leaves them
   std::vector<std::pair<std::string, Graph::Node*>> replaced;  // of the model as it was, each once
-  Liveness live;
-  nn::NamedList<Tensor> parameters;               // of the model as it was
+  std::shared_ptr<Liveness> live = std::make_shared<Liveness>();
   int64_t before = 0, after = 0;                  // numbers of parameters
 
   std::vector<Succession> successions() const;
@@ -38,12 +37,12 @@ struct SlotSwap {
 
 struct Journal {
   Root root;
-  std::vector<Change> changes;
+  std::shared_ptr<const std::vector<Change>> changes;
   std::vector<SlotSwap> slots;
   nn::ModulePtr other_root;  // where the root itself is exchanged
   std::vector<GroupEdit> groups;
   HookMoves hooks;
-  Liveness live;
+  std::shared_ptr<const Liveness> live;
   Indices* indices = nullptr;
   Indices other_indices;
   bool applied = false;

@@ -21,8 +21,8 @@ void Journal::commit() noexcept {
     if (!g.alive.expired()) g.optimizer->swap_slots(g.group, g.slots);
   hooks.exchange();
   applied = !applied;
-  for (const Tensor& t : live.dead) optim::mark_stale(t, applied);
-  for (const Tensor& t : live.fresh) optim::mark_stale(t, !applied);
+  for (const Tensor& t : live->dead) optim::mark_stale(t, applied);
+  for (const Tensor& t : live->fresh) optim::mark_stale(t, !applied);
   if (indices) std::swap(*indices, other_indices);
 }
 
@@ -58,7 +58,7 @@ Edit::Edit(std::unique_ptr<detail::Journal> j) : journal_(std::move(j)) {}
 Edit::Edit(Edit&&) noexcept = default;
 Edit& Edit::operator=(Edit&&) noexcept = default;
 Edit::~Edit() = default;
-const std::vector<Change>& Edit::changes() const { return journal_->changes; }
+const std::vector<Change>& Edit::changes() const { return *journal_->changes; }
 bool Edit::applied() const { return journal_->applied; }
 
 void Edit::undo() {
@@ -72,7 +72,7 @@ void Edit::undo() {
   }
   GRAFT_CHECK(conflicts.empty(), ErrorCode::plan_refused, "undo: later edits have changed ", conflicts,
               "; undo those first");
-  std::vector<GroupEdit> back = unfollow(j.groups, j.live);
+  std::vector<GroupEdit> back = unfollow(j.groups, *j.live);
   HookMoves hooks = j.hooks.back();
   j.groups.swap(back);
   std::swap(j.hooks, hooks);

@@ -1,6 +1,7 @@
 #include "graft/surgery/follow.h"
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -23,14 +24,50 @@ std::string_view role(std::string_view name) { return name.substr(name.rfind('.'
 
 std::vector<Named> named(const nn::Module& m) {
   std::vector<Named> list;
-  if (m.child_entries().empty()) {  // the usual case, without a walk
-    for (const auto& e : m.param_entries())
-      if (e->leaf.defined()) list.push_back({e->name, e->leaf, false});
-  } else {
-    for (auto& [name, leaf] : m.named_parameters()) list.push_back({name, leaf, false});
-  }
+  for (auto& [name, leaf] : m.named_parameters()) list.push_back({std::move(name), std::move(leaf), false});
   return list;
 }
+
+// The parameters of what is replaced, to be found by what replaces them; each is given away once.
+class Predecessors {
+ public:
+  Predecessors(const nn::Module& m, const Liveness& live) : all_(named(m)), live_(live) {
+    for (Named& p : all_) by_name_.emplace(p.name, &p);
+  }
+  const std::vector<Named>& all() const { return all_; }
+
+  // The dead parameter of the same name; else of the same role and shape; else of the same role. Null: none is left.
+  const Named* take(const Named& q) {
+    const auto it = by_name_.find(q.name);
+    Named* p = it != by_name_.end() && is_free(*it->second) ? it->second : nullptr;
+    if (!p) p = next_in(by_role_and_shape(), concat(role(q.name), q.leaf.shape()));
+    if (!p) p = next_in(by_role_, std::string(role(q.name)));
+    if (p) p->used = true;
+    return p;
+  }
+
+ private:
+  using Queues = std::unordered_map<std::string, std::deque<Named*>>;
+  bool is_free(const Named& p) const { return !p.used && live_.dead_set.contains(p.leaf.impl()); }
+  Queues& by_role_and_shape() {  // made when a name is not found
+    if (by_role_.empty())
+      for (Named& p : all_) {
+        by_role_[std::string(role(p.name))].push_back(&p);
+        by_role_and_shape_[concat(role(p.name), p.leaf.shape())].push_back(&p);
+      }
+    return by_role_and_shape_;
+  }
+  Named* next_in(Queues& queues, const std::string& key) {
+    const auto it = queues.find(key);
+    if (it == queues.end()) return nullptr;
+    while (!it->second.empty() && !is_free(*it->second.front())) it->second.pop_front();
+    return it->second.empty() ? nullptr : it->second.front();
+  }
+  std::vector<Named> all_;
+  const Liveness& live_;
+  std::unordered_map<std::string_view, Named*> by_name_;
+  Queues by_role_, by_role_and_shape_;
+};
 
 // What enters at one place of a group: instead of what is there, or behind it.
 struct Arrival {
@@ -42,8 +79,8 @@ struct Arrival {
 class Follower {
  public:
   Follower(const std::vector<optim::Optimizer*>& optimizers, const Liveness& live, const FollowOptions& options,
-           const nn::NamedList<Tensor>& parameters)
-      : optimizers_(optimizers), live_(live), options_(options), parameters_(parameters) {
+           const nn::Module& model)
+      : optimizers_(optimizers), live_(live), options_(options), model_(model) {
     for (size_t o = 0; o < optimizers.size(); ++o) {
       GRAFT_CHECK(optimizers[o], "optimizers: entry ", o, " is null");
       for (size_t g = 0; g < optimizers[o]->groups(); ++g) {
@@ -66,7 +103,6 @@ class Follower {
   }
   const Place* next(const Place* p) const { return p->next < 0 ? nullptr : &places_[size_t(p->next)]; }
   std::vector<Arrival>& arrivals(const Place& p) { return arrivals_[{p.optimizer, p.group}]; }
-  Named* replaced_by(const Named& q, std::vector<Named>& olds) const;
   void enter_instead(const Named& p, const Named& q);
   bool enter_beside(const Named& q, const std::vector<Named>& olds);
   bool enter_by_role(const Named& q);
@@ -75,26 +111,14 @@ class Follower {
   const std::vector<optim::Optimizer*>& optimizers_;
   const Liveness& live_;
   const FollowOptions& options_;
-  const nn::NamedList<Tensor>& parameters_;
+  const nn::Module& model_;
+  std::map<std::string, std::set<std::pair<size_t, size_t>>> groups_of_role_;  // made when first asked
   std::vector<Place> places_;
   std::unordered_map<const TensorImpl*, int> place_of_;
   std::unordered_set<const TensorImpl*> placed_;
   std::map<std::pair<size_t, size_t>, std::vector<Arrival>> arrivals_;
   std::map<std::pair<size_t, size_t>, std::vector<optim::Slot>> tails_;
 };
-
-// The dead parameter of the same name; else of the same role and shape; else of the same role.
-Named* Follower::replaced_by(const Named& q, std::vector<Named>& olds) const {
-  const auto first = [&](auto&& fits) -> Named* {
-    for (Named& p : olds)
-      if (!p.used && live_.dead_set.contains(p.leaf.impl()) && fits(p)) return &p;
-    return nullptr;
-  };
-  if (Named* p = first([&](const Named& p) { return p.name == q.name; })) return p;
-  const auto same_role = [&](const Named& p) { return role(p.name) == role(q.name); };
-  if (Named* p = first([&](const Named& p) { return same_role(p) && p.leaf.shape() == q.leaf.shape(); })) return p;
-  return first(same_role);
-}
 
 // A copy of `state` for a parameter of another size: the leading block that both have, zeros beyond it.
 optim::State carried(const optim::State& state, const Tensor& param) {
@@ -145,12 +169,13 @@ bool Follower::enter_by_role(const Named& q) {
     tails_[{0, 0}].push_back({q.leaf, {}, false});
     return true;
   }
-  std::set<std::pair<size_t, size_t>> groups;
-  for (const auto& [name, leaf] : parameters_)
-    if (role(name) == role(q.name))
-      for (const Place* at = where(leaf); at; at = next(at)) groups.emplace(at->optimizer, at->group);
-  if (groups.size() != 1) return false;
-  tails_[*groups.begin()].push_back({q.leaf, {}, false});
+  if (groups_of_role_.empty())
+    for (const auto& [name, leaf] : model_.named_parameters())
+      for (const Place* at = where(leaf); at; at = next(at))
+        groups_of_role_[std::string(role(name))].emplace(at->optimizer, at->group);
+  const auto it = groups_of_role_.find(std::string(role(q.name)));
+  if (it == groups_of_role_.end() || it->second.size() != 1) return false;
+  tails_[*it->second.begin()].push_back({q.leaf, {}, false});
   return true;
 }
 
@@ -160,16 +185,15 @@ void Follower::fail_unclear(const Succession& s, const Named& q, const char* why
 }
 
 void Follower::place(const Succession& s, std::vector<std::pair<std::string, std::string>>* left_out) {
-  std::vector<Named> olds = named(*s.before);
+  Predecessors predecessors(*s.before, live_);
+  const std::vector<Named>& olds = predecessors.all();
   const bool optimized = std::ranges::any_of(olds, [&](const Named& p) { return where(p.leaf) != nullptr; });
   for (const Named& q : named(*s.after)) {
     if (!live_.fresh_set.contains(q.leaf.impl()) || where(q.leaf) || !placed_.insert(q.leaf.impl()).second) continue;
-    if (Named* p = replaced_by(q, olds)) {
-      p->used = true;
-      if (where(p->leaf)) {
-        enter_instead(*p, q);
-        continue;
-      }
+    const Named* p = predecessors.take(q);
+    if (p && where(p->leaf)) {
+      enter_instead(*p, q);
+      continue;
     }
     if (options_.group) {
       GRAFT_CHECK(optimizers_.size() == 1 && *options_.group < optimizers_[0]->groups(), "surgery: there is no group ",
@@ -217,18 +241,18 @@ std::vector<GroupEdit> Follower::edits() {
 }  // namespace
 
 std::vector<GroupEdit> follow(const std::vector<optim::Optimizer*>& optimizers, const std::vector<Succession>& pairs,
-                              const Liveness& live, const nn::NamedList<Tensor>& parameters, const FollowOptions& options,
+                              const Liveness& live, const nn::Module& model, const FollowOptions& options,
                               std::vector<std::pair<std::string, std::string>>* left_out) {
   if (optimizers.empty()) return {};
-  Follower f(optimizers, live, options, parameters);
+  Follower f(optimizers, live, options, model);
   for (const Succession& s : pairs) f.place(s, left_out);
   return f.edits();
 }
 void check_follow(const std::vector<optim::Optimizer*>& optimizers, const std::vector<Succession>& pairs, const Liveness& live,
-                  const nn::NamedList<Tensor>& parameters, const FollowOptions& options,
+                  const nn::Module& model, const FollowOptions& options,
                   std::vector<std::pair<std::string, std::string>>& left_out) {
   if (optimizers.empty()) return;
-  Follower f(optimizers, live, options, parameters);
+  Follower f(optimizers, live, options, model);
   for (const Succession& s : pairs) f.place(s, &left_out);
 }
 

@@ -39,11 +39,11 @@ struct FollowOptions {
 };
 // Would follow() succeed? `left_out` receives new parameters that enter no optimizer because what they replace was in none.
 void check_follow(const std::vector<optim::Optimizer*>&, const std::vector<Succession>&, const Liveness&,
-                  const nn::NamedList<Tensor>& model_parameters, const FollowOptions&,
+                  const nn::Module& model, const FollowOptions&,
                   std::vector<std::pair<std::string, std::string>>& left_out);
 // Changes nothing; returns the groups that differ. Error plan_refused where the group of a new parameter is unclear.
 std::vector<GroupEdit> follow(const std::vector<optim::Optimizer*>&, const std::vector<Succession>&, const Liveness&,
-                              const nn::NamedList<Tensor>& model_parameters, const FollowOptions&,
+                              const nn::Module& model, const FollowOptions&,
                               std::vector<std::pair<std::string, std::string>>* left_out = nullptr);
 
 // The way back: removed parameters return to their places with the state they had, fresh ones leave, all else stays as

@@ -64,13 +64,14 @@ class Inheritance {
   }
   void apply_to_whole(nn::Module& after, const std::string& path) const {
     const Options& o = draft_.options;
-    const nn::NamedList<Tensor> olds = before_.named_parameters();
-    for (auto& [name, leaf] : after.named_parameters())
-      for (const auto& [old_name, old] : olds) {
-        if (old_name != name || old.is_same(leaf) || old.requires_grad() == leaf.requires_grad()) continue;
-        if (o.inherit_requires_grad) leaf.requires_grad_(old.requires_grad());
-        else note(Note::Kind::requires_grad_differs, path, name + (leaf.requires_grad() ? " will require grad" : " will not require grad"));
-      }
+    std::unordered_map<std::string, Tensor> olds;
+    for (auto& [name, leaf] : before_.named_parameters()) olds.emplace(std::move(name), std::move(leaf));
+    for (auto& [name, leaf] : after.named_parameters()) {
+      const auto old = olds.find(name);
+      if (old == olds.end() || old->second.is_same(leaf) || old->second.requires_grad() == leaf.requires_grad()) continue;
+      if (o.inherit_requires_grad) leaf.requires_grad_(old->second.requires_grad());
+      else note(Note::Kind::requires_grad_differs, path, name + (leaf.requires_grad() ? " will require grad" : " will not require grad"));
+    }
     const nn::HookTable* hooks = before_.hooks();
     if (!hooks) return;
     size_t n = 0;
@@ -160,33 +161,28 @@ void Planner::accept(Node& n, const Policy& p, const Site& site, nn::ModulePtr a
       for (Node* part : entered)
         if (!part->original) queue_.push_back(part);
   }
-  d_.changes.push_back(std::move(change));
-}
-
-int64_t elements(const nn::NamedList<Tensor>& list) {
-  int64_t n = 0;
-  for (const auto& [name, t] : list) n += t.numel();
-  return n;
+  d_.changes->push_back(std::move(change));
 }
 
 // Which parameters die and which are new; linear in the model.
 void find_liveness(detail::Draft& d) {
   std::unordered_set<const TensorImpl*> before, after;
-  std::vector<Tensor> list;
-  d.parameters = d.root.module->named_parameters();
-  before.reserve(d.parameters.size());
-  after.reserve(d.parameters.size());
-  for (const auto& [name, t] : d.parameters) before.insert(t.impl());
+  const std::vector<Tensor> old = d.root.module->parameters();
+  std::vector<Tensor> now;
+  before.reserve(old.size());
+  after.reserve(old.size());
+  for (const Tensor& t : old) before.insert(t.impl());
   for (const Node& n : d.graph.nodes())
     if (n.live > 0)
       for (const auto& e : n.module->param_entries())
-        if (e->leaf.defined() && after.insert(e->leaf.impl()).second) list.push_back(e->leaf);
-  for (const auto& [name, t] : d.parameters)
-    if (!after.contains(t.impl())) d.live.add_dead(t);
-  d.before = elements(d.parameters);
-  for (const Tensor& t : list) {
+        if (e->leaf.defined() && after.insert(e->leaf.impl()).second) now.push_back(e->leaf);
+  for (const Tensor& t : old) {
+    d.before += t.numel();
+    if (!after.contains(t.impl())) d.live->add_dead(t);
+  }
+  for (const Tensor& t : now) {
     d.after += t.numel();
-    if (!before.contains(t.impl())) d.live.add_fresh(t);
+    if (!before.contains(t.impl())) d.live->add_fresh(t);
   }
 }
 
@@ -231,7 +227,7 @@ std::vector<Succession> detail::Draft::successions() const {
   return list;
 }
 std::vector<GroupEdit> detail::Draft::group_edits(std::vector<std::pair<std::string, std::string>>* left_out) const {
-  return follow(options.optimizers, successions(), live, parameters, {options.group, options.carry_state}, left_out);
+  return follow(options.optimizers, successions(), *live, *root.module, {options.group, options.carry_state}, left_out);
 }
 
 Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options) {
@@ -252,17 +248,17 @@ Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options)
     fail(ErrorCode::concurrent_modification, "surgery: a policy has changed the model while it was walked, at '", where,
          "'; policies answer with new modules");
   }
-  GRAFT_CHECK(!draft->changes.empty() || draft->options.allow_empty, ErrorCode::plan_refused,
+  GRAFT_CHECK(!draft->changes->empty() || draft->options.allow_empty, ErrorCode::plan_refused,
               "surgery: no policy replaced anything");
   check_root(*draft);
   find_liveness(*draft);
   std::vector<std::pair<std::string, std::string>> left_out;
-  check_follow(draft->options.optimizers, draft->successions(), draft->live, draft->parameters,
+  check_follow(draft->options.optimizers, draft->successions(), *draft->live, *draft->root.module,
                {draft->options.group, draft->options.carry_state}, left_out);
   for (const auto& [path, name] : left_out)
     draft->notes.push_back({Note::Kind::not_optimized, path, name + " enters no optimizer: what it replaces is in none"});
-  if (draft->options.optimizers.empty() && !draft->live.fresh.empty())
-    draft->notes.push_back({Note::Kind::no_optimizer, "", concat(draft->live.fresh.size(), " new parameters: make the optimizer "
+  if (draft->options.optimizers.empty() && !draft->live->fresh.empty())
+    draft->notes.push_back({Note::Kind::no_optimizer, "", concat(draft->live->fresh.size(), " new parameters: make the optimizer "
                             "after this, or pass it to the surgery")});
   if (!draft->options.example.empty()) dry_run(*draft);
   return Plan(std::move(draft));
@@ -272,7 +268,7 @@ Plan::Plan(std::unique_ptr<detail::Draft> d) : draft_(std::move(d)) {}
 Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 Plan::~Plan() = default;
-const std::vector<Change>& Plan::changes() const { return draft_->changes; }
+const std::vector<Change>& Plan::changes() const { return *draft_->changes; }
 const std::vector<Note>& Plan::notes() const { return draft_->notes; }
 int64_t Plan::parameters_before() const { return draft_->before; }
 int64_t Plan::parameters_after() const { return draft_->after; }

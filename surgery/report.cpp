@@ -55,13 +55,13 @@ const char* text_of(Note::Kind k) {
 
 std::ostream& operator<<(std::ostream& o, const Plan& plan) {
   const detail::Draft& d = *plan.draft_;
-  const auto changed = std::ranges::count_if(d.changes, [](const Change& c) { return c.after != c.before; });
+  const auto changed = std::ranges::count_if(*d.changes, [](const Change& c) { return c.after != c.before; });
   o << "plan: " << changed << (changed == 1 ? " replacement" : " replacements") << " in " << nn::type_name(*d.root.module) << '\n';
   std::vector<std::vector<std::string>> rows{{"path", "old", "", "new", "parameters"}};
-  for (const Change& c : d.changes) rows.push_back(row_of(c));
+  for (const Change& c : *d.changes) rows.push_back(row_of(c));
   if (rows.size() > 1) print_table(o, rows);
-  o << "  parameters " << d.before << " -> " << d.after << "; tensors: " << d.live.dead.size() << " leave, "
-    << d.live.fresh.size() << " enter\n";
+  o << "  parameters " << d.before << " -> " << d.after << "; tensors: " << d.live->dead.size() << " leave, "
+    << d.live->fresh.size() << " enter\n";
   for (const GroupEdit& g : d.group_edits())
     o << "  " << g.optimizer->name() << " group " << g.group << ": " << g.optimizer->slots(g.group).size() << " -> "
       << g.slots.size() << " parameters\n";
