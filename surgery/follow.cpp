@@ -201,10 +201,11 @@ void Follower::place(const Succession& s, std::vector<std::pair<std::string, std
       tails_[{0, *options_.group}].push_back({q.leaf, {}, false});
       continue;
     }
-    if (optimized && enter_beside(q, olds)) continue;
-    if (!olds.empty()) {  // its layer was not being optimized: it stays so
+    if (!p && optimized && enter_beside(q, olds)) continue;
+    if (!olds.empty()) {  // what it replaces was not being optimized: it stays so
       if (optimizers_.size() == 1 && optimizers_[0]->groups() > 1)
-        fail_unclear(s, q, "no parameter of what it replaces is in the optimizer");
+        fail_unclear(s, q, optimized ? "the parameter that it replaces is in no group"
+                                     : "no parameter of what it replaces is in the optimizer");
       if (left_out) left_out->emplace_back(s.path, q.name);
       continue;
     }

@@ -276,6 +276,12 @@ Fusion fuse(Module& model, const nn::Values& example, const FuseOptions& options
   const Trace t = trace(model, example);
   Finder finder(model, t, options);
   finder.run();
+  if (options.refusals_are_errors && !finder.refused.empty()) {
+    const Refused& r = finder.refused[0];
+    Error e(concat("fusion: ", name_of(r.code), ": ", r.reason), ErrorCode::plan_refused);
+    e.within(r.path, nn::type_name(model.get_submodule(r.path)));
+    throw e;
+  }
 
   std::unordered_map<const Module*, nn::ModulePtr> successors;
   Options plan_options{

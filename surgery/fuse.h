@@ -20,6 +20,7 @@ struct FuseOptions {
   std::vector<optim::Optimizer*> optimizers = {};  // what they hold is not fused, but for_inference: then they follow
   bool for_inference = false;
   bool move_hooks = false;  // fuse layers with hooks: see Fused::dropped_hooks
+  bool refusals_are_errors = false;  // Error plan_refused at the first, before any change, instead of a list of them
 };
 
 enum class Reason : uint8_t {

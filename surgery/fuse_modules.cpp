@@ -7,7 +7,9 @@
 #include "graft/core/warning.h"
 #include "graft/nn/call.h"
 #include "graft/nn/containers.h"
+#include "graft/nn/linear.h"
 #include "graft/optim/optimizer.h"
+#include "graft/surgery/fold.h"
 #include "graft/surgery/hook_moves.h"
 #include "graft/surgery/trace.h"
 
@@ -93,6 +95,12 @@ void check_calls(Module& model, const nn::Values& example, const std::vector<Gro
       GRAFT_CHECK(calls == t.calls_of.end() || calls->second.size() == 1, ErrorCode::plan_refused, "fuse_modules: '",
                   g.names[i], "' (", nn::type_name(*g.modules[i]), ") is called ", calls->second.size(),
                   " times; fusing would lose one");
+      const bool behind_linear = i > 0 && norm_dims(*g.modules[i]) && dynamic_cast<nn::Linear*>(g.modules[i - 1].get());
+      if (!behind_linear || calls == t.calls_of.end()) continue;
+      for (const size_t v : t.calls[calls->second[0]].in)  // it works on the last dimension, the norm on dimension 1
+        GRAFT_CHECK(t.values[v].tensor.dim() <= 2, ErrorCode::plan_refused, "fuse_modules: '", g.names[i],
+                    "' normalises dimension 1 of ", t.values[v].tensor.dim(), ", which '", g.names[i - 1],
+                    "' does not make");
     }
 }
 

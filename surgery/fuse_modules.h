@@ -30,7 +30,7 @@ struct FuseModulesOptions {
   FuserMethods additional_fuser_method_mapping =
       {};  // types<Conv2d, BatchNorm2d>() -> a function; goes before the known ones
   FuserFunction fuser_func = {};                       // instead of the known ones altogether
-  nn::Values example = {};                             // if given, a trace checks that each module is called once
+  nn::Values example = {};  // if given, a trace checks that each module is called once, and BatchNorm1d on rows
   std::vector<std::string>* dropped_hooks =
       nullptr;  // receives the hooks that do not run any more: "conv: 1 forward hook"
 };
