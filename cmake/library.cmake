@@ -8,6 +8,11 @@ file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include)
 file(CREATE_LINK ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/include/graft SYMBOLIC)
 
 file(GLOB kernels CONFIGURE_DEPENDS kernels/*.cpp kernels/*/*.cpp)
+list(FILTER kernels EXCLUDE REGEX "/kernels/cuda/")
+include(cmake/cuda.cmake)
+if(NOT GRAFT_CUDA)
+  list(APPEND kernels kernels/cuda/unavailable.cpp)
+endif()
 file(GLOB sources CONFIGURE_DEPENDS core/*.cpp core/*/*.cpp nn/*.cpp nn/*/*.cpp optim/*.cpp optim/*/*.cpp
      surgery/*.cpp surgery/*/*.cpp io/*.cpp io/*/*.cpp)
 
@@ -51,13 +56,18 @@ endif()
 
 # Nothing of how the objects were compiled reaches a consumer: include directory and C++20 are all.
 function(graft_library target type)
-  add_library(${target} ${type} $<TARGET_OBJECTS:graft_objects>)
+  add_library(${target} ${type} $<TARGET_OBJECTS:graft_objects> ${graft_cuda_objects})
   set_target_properties(${target} PROPERTIES EXPORT_NAME graft OUTPUT_NAME graft LINKER_LANGUAGE CXX
                         VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${target} PRIVATE Threads::Threads)
+  if(GRAFT_CUDA STREQUAL "EMULATED")
+    target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
+  elseif(GRAFT_CUDA)
+    target_link_libraries(${target} PRIVATE CUDA::cudart_static)  # opens the driver late: starts without one
+  endif()
   get_target_property(type ${target} TYPE)
   if(type STREQUAL "SHARED_LIBRARY")
     target_link_options(${target} PRIVATE LINKER:-Bsymbolic-functions)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include "graft/kernels/cuda/register.h"
 
 namespace graft::inline v1 {
 namespace {
@@ -43,6 +44,7 @@ void register_all() {
   register_rearrange_cpu();
   register_sort_cpu();
   register_resample_cpu();
+  register_cuda_kernels();
 }
 
 }  // namespace

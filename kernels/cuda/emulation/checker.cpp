@@ -1,0 +1,251 @@
+// Looks at every access of a kernel to memory: g++ -fsanitize=thread calls the functions at the end of this file, which
+// are ours; its own library is not linked. Found are accesses outside of allocations and of the host's memory, reads of
+// what nobody wrote, and races: two threads at one place, one of them writing, with no barrier between.
+#include <link.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+#include "graft/kernels/cuda/emulation/state.h"
+
+namespace graft::inline v1::cuda::emulation {
+namespace {
+
+// Who was here: a thread of the launch, and its times (see Thread).
+struct Visit {
+  uint32_t thread = 0;
+  uint16_t epoch = 0, warp_time = 0;
+};
+// What is known of four bytes. Masks have a bit per byte. `*_serial` is that of the launch (global memory) or of the
+// block (shared): visits of earlier ones do not matter.
+struct Cell {
+  uint32_t write_serial, read_serial;
+  Visit write, read, earlier_read;
+  uint8_t allocated, initialised, written, read_bytes;
+  bool write_atomic, has_earlier_read;
+};
+
+size_t offset_of(const void* p, const char* base) { return size_t(static_cast<const char*>(p) - base); }
+Cell* map_cells(size_t bytes) {
+  void* p = mmap(nullptr, bytes / 4 * sizeof(Cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) throw std::bad_alloc();
+  return static_cast<Cell*>(p);
+}
+Cell* global_cells() {
+  static Cell* cells = map_cells(kDeviceBytes * kMaxDevices);
+  return cells;
+}
+Cell* shared_cells() {
+  static Cell* cells = map_cells(kSharedBytes);
+  return cells;
+}
+size_t shared_used = 0;  // of the arena, since the cells were cleared
+
+struct Range { uintptr_t first, last; };
+Range arguments{};
+std::vector<Range>& program() {  // code and data of the program and its libraries
+  static auto* all = [] {
+    auto* made = new std::vector<Range>;
+    dl_iterate_phdr(
+        [](dl_phdr_info* i, size_t, void* to) {
+          for (int k = 0; k < i->dlpi_phnum; ++k)
+            if (i->dlpi_phdr[k].p_type == PT_LOAD) {
+              const uintptr_t first = i->dlpi_addr + i->dlpi_phdr[k].p_vaddr;
+              static_cast<std::vector<Range>*>(to)->push_back({first, first + i->dlpi_phdr[k].p_memsz});
+            }
+          return 0;
+        },
+        made);
+    return made;
+  }();
+  return *all;
+}
+bool host_memory_allowed(const void* p) {
+  const auto at = reinterpret_cast<uintptr_t>(p);
+  const auto inside = [at](const Range& r) { return at >= r.first && at < r.last; };
+  return inside(arguments) || std::ranges::any_of(program(), inside);
+}
+
+struct Access {
+  char* p;
+  unsigned bytes;
+  bool write, atomic;
+  void* pc;
+};
+
+[[noreturn, gnu::noinline]] void report(const char* kind, const Access& a, const std::string& more) {
+  char text[80];
+  std::snprintf(text, sizeof text, ": %u-byte %s at %p (", a.bytes, a.write ? "write" : "read", static_cast<void*>(a.p));
+  kernel_fault(cudaErrorIllegalAddress, kind + (text + source_line(static_cast<char*>(a.pc) - 1)) + ") " + more);
+}
+std::string name_thread(uint32_t t) {
+  const auto n = uint32_t(running.block.size);
+  return "thread " + std::to_string(t % n) + " of block " + std::to_string(t / n);
+}
+
+// Whether what `v` did is over for the running thread: a barrier of the block or of the warp lies between, or the other
+// block has published it (fence, atomic) and this one has looked (atomic).
+bool ordered(const Visit& v) {
+  const Block& b = running.block;
+  const auto n = uint32_t(b.size);
+  const uint32_t block = v.thread / n, index = v.thread % n;
+  if (block != uint32_t(b.index)) return running.released[block] && b.acquired;
+  const Thread& me = *running.thread;
+  if (v.epoch != uint16_t(me.epoch)) return true;
+  if (index / 32 != uint32_t(me.index) / 32) return false;
+  const unsigned both = 1U << (index % 32) | 1U << (me.index % 32);
+  return std::ranges::any_of(b.warps[size_t(me.index) / 32].log,
+                             [&](const Meeting& m) { return uint16_t(m.time) > v.warp_time && (m.lanes & both) == both; });
+}
+
+void look_for_races(Cell& c, unsigned mask, const Access& a, bool shared, const Visit& me) {
+  const uint32_t serial = shared ? running.block_serial : running.serial;
+  const char* kind = shared ? "race on shared memory" : "race on global memory";
+  const bool written = c.write_serial == serial && (c.written & mask) && !(a.atomic && c.write_atomic);
+  if (written && c.write.thread != me.thread && !ordered(c.write)) report(kind, a, "with a write by " + name_thread(c.write.thread));
+  if (a.write) {
+    if (c.read_serial == serial && (c.read_bytes & mask)) {
+      if (c.read.thread != me.thread && !ordered(c.read)) report(kind, a, "with a read by " + name_thread(c.read.thread));
+      if (c.has_earlier_read && c.earlier_read.thread != me.thread && !ordered(c.earlier_read))
+        report(kind, a, "with a read by " + name_thread(c.earlier_read.thread));
+    }
+    const bool same = c.write_serial == serial && c.write.thread == me.thread && c.write.epoch == me.epoch &&
+                      c.write.warp_time == me.warp_time;
+    c.written = uint8_t(same ? c.written | mask : mask);
+    c.write_serial = serial;
+    c.write = me;
+    c.write_atomic = a.atomic;
+    return;
+  }
+  if (c.read_serial != serial) {
+    c.read_serial = serial;
+    c.read_bytes = 0;
+    c.has_earlier_read = false;
+  } else if (c.read.thread != me.thread) {
+    c.earlier_read = c.read;
+    c.has_earlier_read = true;
+  }
+  c.read = me;
+  c.read_bytes |= uint8_t(mask);
+}
+
+void check(const Access& a) {
+  const size_t in_global = offset_of(a.p, global_memory), in_shared = offset_of(a.p, shared_arena);
+  const bool shared = in_shared < kSharedBytes;
+  if (!shared && in_global >= kDeviceBytes * kMaxDevices) {
+    if (host_memory_allowed(a.p)) return;
+    report("host memory touched by a kernel", a, "");
+  }
+  const bool power_of_two = (a.bytes & (a.bytes - 1)) == 0 && a.bytes <= 16;
+  if (power_of_two && reinterpret_cast<uintptr_t>(a.p) % a.bytes) report("misaligned access", a, "");
+  if (!shared && device_of(a.p) != running.device)
+    report("memory of another device", a, "of device " + std::to_string(device_of(a.p)));
+
+  const Settings& s = settings();
+  const Thread& t = *running.thread;
+  const Visit me{uint32_t(running.block.index) * uint32_t(running.block.size) + uint32_t(t.index), uint16_t(t.epoch),
+                 uint16_t(t.warp_time)};
+  Cell* c = shared ? shared_cells() + in_shared / 4 : global_cells() + in_global / 4;
+  unsigned first = unsigned(shared ? in_shared : in_global) & 3;
+  for (unsigned left = a.bytes; left; ++c, first = 0) {
+    const unsigned n = std::min(4 - first, left), mask = ((1U << n) - 1) << first;
+    left -= n;
+    if ((c->allocated & mask) != mask) {
+      if (shared) report("shared memory out of bounds", a, "outside every shared array");
+      const std::string why = why_not_valid(a.p, a.bytes);
+      report("global memory out of bounds", a, why.empty() ? "past the end of a tensor, or of one that was freed" : why);
+    }
+    if (s.races) look_for_races(*c, mask, a, shared, me);
+    if (a.write) c->initialised |= uint8_t(mask);
+    else if (s.uninitialised && (c->initialised & mask) != mask)
+      report(shared ? "uninitialised shared memory" : "uninitialised global memory", a, "");
+  }
+}
+
+void mark(Cell* cells, size_t offset, size_t bytes, bool initialised) {
+  for (size_t i = offset; i < offset + bytes;) {
+    Cell& c = cells[i / 4];
+    unsigned mask = 0;
+    do mask |= 1U << (i & 3);
+    while (++i & 3 && i < offset + bytes);
+    c.allocated |= uint8_t(mask);
+    c.initialised = uint8_t(initialised ? c.initialised | mask : c.initialised & ~mask);
+    c.write_serial = c.read_serial = 0;
+  }
+}
+
+}  // namespace
+
+void mark_global(const void* p, size_t bytes, bool initialised) {
+  mark(global_cells(), offset_of(p, global_memory), bytes, initialised);
+}
+void forget_global(const void* p, size_t bytes) {
+  const size_t first = offset_of(p, global_memory);
+  for (size_t i = first / 4; i < (first + bytes + 3) / 4; ++i) global_cells()[i].allocated = 0;
+}
+bool is_marked(const void* p, size_t bytes) {
+  const size_t first = offset_of(p, global_memory);
+  for (size_t i = first; i < first + bytes; ++i)
+    if (!(global_cells()[i / 4].allocated >> (i & 3) & 1)) return false;
+  return true;
+}
+void forget_shared() {
+  std::memset(static_cast<void*>(shared_cells()), 0, shared_used / 4 * sizeof(Cell));
+  shared_used = 0;
+}
+void mark_shared(const void* p, size_t bytes) {
+  const size_t first = offset_of(p, shared_arena);
+  shared_used = std::max(shared_used, (first + bytes + 7) / 4 * 4);
+  mark(shared_cells(), first, bytes, false);
+}
+void check_atomic(const void* p, unsigned bytes, void* pc) {
+  check({static_cast<char*>(const_cast<void*>(p)), bytes, true, true, pc});
+}
+void allow_arguments(const void* p, size_t bytes) {
+  const auto first = reinterpret_cast<uintptr_t>(p);
+  arguments = {first, first + bytes};
+}
+
+}  // namespace graft::cuda::emulation
+
+// ---- what -fsanitize=thread calls --------------------------------------------------------------------------------
+
+static inline void on_access(void* p, size_t bytes, bool write, void* pc) {
+  using namespace graft::cuda::emulation;  // NOLINT(google-build-using-namespace)
+  if (!t_in_kernel || on_fiber_stack(p) || bytes == 0) return;
+  const OutsideKernel scope;
+  check({static_cast<char*>(p), unsigned(bytes), write, false, pc});
+}
+extern "C" {
+#define GRAFT_ACCESS(n)                                                                                    \
+  void __tsan_read##n(void* p) { on_access(p, n, false, __builtin_return_address(0)); }                       \
+  void __tsan_write##n(void* p) { on_access(p, n, true, __builtin_return_address(0)); }                       \
+  void __tsan_unaligned_read##n(void* p) { on_access(p, n, false, __builtin_return_address(0)); }             \
+  void __tsan_unaligned_write##n(void* p) { on_access(p, n, true, __builtin_return_address(0)); }
+GRAFT_ACCESS(1)
+GRAFT_ACCESS(2)
+GRAFT_ACCESS(4)
+GRAFT_ACCESS(8)
+GRAFT_ACCESS(16)
+void __tsan_read_range(void* p, size_t n) { on_access(p, n, false, __builtin_return_address(0)); }
+void __tsan_write_range(void* p, size_t n) { on_access(p, n, true, __builtin_return_address(0)); }
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_vptr_update(void**, void*) {}
+void __tsan_vptr_read(void**) {}
+// std::atomic in the host's part of kernel files.
+#define GRAFT_HOST_ATOMIC(bits, T)                                                                                       \
+  T __tsan_atomic##bits##_load(const volatile T* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }                 \
+  void __tsan_atomic##bits##_store(volatile T* p, T v, int) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }                 \
+  T __tsan_atomic##bits##_exchange(volatile T* p, T v, int) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }       \
+  T __tsan_atomic##bits##_fetch_add(volatile T* p, T v, int) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }       \
+  T __tsan_atomic##bits##_fetch_sub(volatile T* p, T v, int) { return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST); }       \
+  bool __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* e, T v, int, int) {                               \
+    return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                              \
+  }
+GRAFT_HOST_ATOMIC(8, char)
+GRAFT_HOST_ATOMIC(32, int)
+GRAFT_HOST_ATOMIC(64, long)
+}

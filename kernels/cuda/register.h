@@ -1,0 +1,9 @@
+// The kernel families of device cuda: a line here and in register.cpp makes one known. Each is defined at the end of its
+// kernel file (kernels/FAMILY/cuda.cu).
+#pragma once
+
+namespace graft::inline v1 {
+
+void register_cuda_kernels();  // all of them; kernels/table.cpp calls it once. Nothing in a build without CUDA
+
+}  // namespace graft
