@@ -36,17 +36,20 @@ template <class A> static void add_plain(Registry& r, const char* name) {
   r.add<A>(name, [](ArgReader&) { return make<A>(); });
 }
 template <class A> static void add_inplace(Registry& r, const char* name) {
-  r.add<A>(name, [](ArgReader& a) { return make<A>(a.get("inplace", false)); });
+  r.add<A>(name, [](ArgReader& a) { return make<A>(a.get("inplace", false)); }, {attribute<&A::inplace>("inplace")});
 }
-template <class A> static void add_number(Registry& r, const char* name, const char* argument, double fallback) {
+template <class A, auto member> static void add_number(Registry& r, const char* name, const char* argument, double fallback) {
+  std::vector<Attribute> attributes{attribute<member>(argument)};
+  if constexpr (std::is_base_of_v<InplaceLayer, A>) attributes.push_back(attribute<&A::inplace>("inplace"));
   r.add<A>(name, [=](ArgReader& a) {
     const double v = a.get(argument, fallback);
     if constexpr (std::is_base_of_v<InplaceLayer, A>) return make<A>(v, a.get("inplace", false));
     else return make<A>(v);
-  });
+  }, std::move(attributes));
 }
 template <class A> static void add_softmax(Registry& r, const char* name) {
-  r.add<A>(name, [](ArgReader& a) { return make<A>(a.get("dim", std::optional<int>())); });
+  r.add<A>(name, [](ArgReader& a) { return make<A>(a.get("dim", std::optional<int>())); }, {
+                                                                                            attribute<&A::dim>("dim")});
 }
 void register_activation(Registry& r) {
   add_plain<Sigmoid>(r, "Sigmoid");
@@ -62,32 +65,35 @@ void register_activation(Registry& r) {
   add_inplace<Mish>(r, "Mish");
   add_inplace<Hardsigmoid>(r, "Hardsigmoid");
   add_inplace<Hardswish>(r, "Hardswish");
-  add_number<LeakyReLU>(r, "LeakyReLU", "negative_slope", 0.01);
-  add_number<ELU>(r, "ELU", "alpha", 1);
-  add_number<CELU>(r, "CELU", "alpha", 1);
-  add_number<Hardshrink>(r, "Hardshrink", "lambd", 0.5);
-  add_number<Softshrink>(r, "Softshrink", "lambd", 0.5);
+  add_number<LeakyReLU, &LeakyReLU::negative_slope>(r, "LeakyReLU", "negative_slope", 0.01);
+  add_number<ELU, &ELU::alpha>(r, "ELU", "alpha", 1);
+  add_number<CELU, &CELU::alpha>(r, "CELU", "alpha", 1);
+  add_number<Hardshrink, &Hardshrink::lambd>(r, "Hardshrink", "lambd", 0.5);
+  add_number<Softshrink, &Softshrink::lambd>(r, "Softshrink", "lambd", 0.5);
   add_softmax<Softmax>(r, "Softmax");
   add_softmax<LogSoftmax>(r, "LogSoftmax");
   add_softmax<Softmin>(r, "Softmin");
   r.add<Threshold>("Threshold", [](ArgReader& a) {
     const auto threshold = a.get<double>("threshold"), value = a.get<double>("value");
     return make<Threshold>(threshold, value, a.get("inplace", false));
-  });
+  }, {attribute<&Threshold::threshold>("threshold"), attribute<&Threshold::value>("value"),
+      attribute<&Threshold::inplace>("inplace")});
   r.add<Hardtanh>("Hardtanh", [](ArgReader& a) {
     const auto low = a.get("min_val", -1.0), high = a.get("max_val", 1.0);
     return make<Hardtanh>(low, high, a.get("inplace", false));
-  });
-  r.add<GELU>("GELU", [](ArgReader& a) { return make<GELU>(a.get("approximate", std::string("none"))); });
+  }, {attribute<&Hardtanh::min_val>("min_val"), attribute<&Hardtanh::max_val>("max_val"),
+      attribute<&Hardtanh::inplace>("inplace")});
+  r.add<GELU>("GELU", [](ArgReader& a) { return make<GELU>(a.get("approximate", std::string("none"))); },
+              {attribute<&GELU::approximate>("approximate")});
   r.add<Softplus>("Softplus", [](ArgReader& a) {
     const auto beta = a.get("beta", 1.0), threshold = a.get("threshold", 20.0);
     return make<Softplus>(beta, threshold);
-  });
+  }, {attribute<&Softplus::beta>("beta"), attribute<&Softplus::threshold>("threshold")});
   r.add<PReLU>("PReLU", [](ArgReader& a) {
     const auto n = a.get("num_parameters", int64_t{1});
     const auto init = a.get("init", 0.25);
     return make<PReLU>(n, init, a.options());
-  });
+  }, {attribute<&PReLU::num_parameters>("num_parameters")});
 }
 
 }  // namespace graft

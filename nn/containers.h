@@ -58,6 +58,7 @@ template <class Base, class D> class ListOf : public Base {
   };
   Iterator begin() const { return {this, 0}; }
   Iterator end() const { return {this, size()}; }
+  Children children_are() const override { return Children::ordered; }
 
  protected:
   ListOf() = default;
@@ -128,6 +129,7 @@ template <class D> class ModuleDictOf : public Module {
     return all;
   }
   std::string class_name() const override { return "ModuleDict"; }
+  Children children_are() const override { return Children::keyed; }
 
  protected:
   ChildEntry::Cast child_cast() const override { return &Slot<D>::cast; }

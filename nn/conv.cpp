@@ -128,7 +128,11 @@ template <class Conv, int N> static void add_conv(Registry& r, const char* name)
     o.padding_mode = a.get("padding_mode", o.padding_mode);
     o.options = a.options();
     return make<Conv>(in, out, kernel, o);
-  });
+  }, {attribute<&Conv::in_channels>("in_channels"), attribute<&Conv::out_channels>("out_channels"),
+      attribute<&Conv::kernel_size>("kernel_size"), attribute<&Conv::stride>("stride"),
+      attribute<&Conv::padding>("padding"), attribute<&Conv::dilation>("dilation"),
+      attribute<&Conv::groups>("groups"), attribute<&Conv::bias>("bias"),
+      attribute<&Conv::padding_mode>("padding_mode")});
 }
 template <class Conv, int N> static void add_conv_transpose(Registry& r, const char* name) {
   r.add<Conv>(name, [](ArgReader& a) {
@@ -145,7 +149,10 @@ template <class Conv, int N> static void add_conv_transpose(Registry& r, const c
     GRAFT_CHECK(mode == PaddingMode::zeros, a.type(), ": only padding_mode 'zeros' is supported, not '", mode.name(), "'");
     o.options = a.options();
     return make<Conv>(in, out, kernel, o);
-  });
+  }, {attribute<&Conv::in_channels>("in_channels"), attribute<&Conv::out_channels>("out_channels"),
+      attribute<&Conv::kernel_size>("kernel_size"), attribute<&Conv::stride>("stride"),
+      attribute<&Conv::padding>("padding"), attribute<&Conv::output_padding>("output_padding"),
+      attribute<&Conv::groups>("groups"), attribute<&Conv::bias>("bias"), attribute<&Conv::dilation>("dilation")});
 }
 void register_conv(Registry& r) {
   add_conv<Conv1d, 1>(r, "Conv1d");

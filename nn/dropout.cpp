@@ -17,7 +17,7 @@ template <class D> static void add_dropout(Registry& r, const char* name) {
   r.add<D>(name, [](ArgReader& a) {
     const auto p = a.get("p", 0.5);
     return make<D>(p, a.get("inplace", false));
-  });
+  }, {attribute<&D::p>("p"), attribute<&D::inplace>("inplace")});
 }
 void register_dropout(Registry& r) {
   add_dropout<Dropout>(r, "Dropout");

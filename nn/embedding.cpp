@@ -56,7 +56,10 @@ void register_embedding(Registry& r) {
     GRAFT_CHECK(!sparse, ErrorCode::unsupported, "Embedding: sparse gradients are not supported");
     o.options = a.options();
     return make<Embedding>(n, dim, o);
-  });
+  }, {attribute<&Embedding::num_embeddings>("num_embeddings"), attribute<&Embedding::embedding_dim>("embedding_dim"),
+      attribute<&Embedding::padding_idx>("padding_idx"), attribute<&Embedding::max_norm>("max_norm"),
+      attribute<&Embedding::norm_type>("norm_type"),
+      attribute<&Embedding::scale_grad_by_freq>("scale_grad_by_freq")});
 }
 
 }  // namespace graft

@@ -56,13 +56,15 @@ void register_linear(Registry& r) {
     const auto in = a.get<int64_t>("in_features"), out = a.get<int64_t>("out_features");
     const bool bias = a.get("bias", true);
     return make<Linear>(in, out, LinearOptions{bias, a.options()});
-  });
+  }, {attribute<&Linear::in_features>("in_features"), attribute<&Linear::out_features>("out_features"),
+      attribute<&Linear::bias>("bias")});
   r.add<Bilinear>("Bilinear", [](ArgReader& a) {
     const auto in1 = a.get<int64_t>("in1_features"), in2 = a.get<int64_t>("in2_features");
     const auto out = a.get<int64_t>("out_features");
     const bool bias = a.get("bias", true);
     return make<Bilinear>(in1, in2, out, LinearOptions{bias, a.options()});
-  });
+  }, {attribute<&Bilinear::in1_features>("in1_features"), attribute<&Bilinear::in2_features>("in2_features"),
+      attribute<&Bilinear::out_features>("out_features"), attribute<&Bilinear::bias>("bias")});
 }
 
 }  // namespace graft::nn

@@ -39,7 +39,7 @@ template <class L> static void add_simple(Registry& r, const char* name) {
   r.add<L>(name, [](ArgReader& a) {
     skip_deprecated(a);
     return make<L>(a.get("reduction", Reduction()));
-  });
+  }, {attribute<&L::reduction>("reduction")});
 }
 void register_loss(Registry& r) {
   r.add<CrossEntropyLoss>("CrossEntropyLoss", [](ArgReader& a) {
@@ -51,7 +51,9 @@ void register_loss(Registry& r) {
     o.reduction = a.get("reduction", o.reduction);
     o.label_smoothing = a.get("label_smoothing", o.label_smoothing);
     return make<CrossEntropyLoss>(o);
-  });
+  }, {attribute<&CrossEntropyLoss::ignore_index>("ignore_index"),
+      attribute<&CrossEntropyLoss::reduction>("reduction"),
+      attribute<&CrossEntropyLoss::label_smoothing>("label_smoothing")});
   r.add<NLLLoss>("NLLLoss", [](ArgReader& a) {
     functional::NllOptions o;
     o.weight = a.get("weight", Tensor());
@@ -60,12 +62,12 @@ void register_loss(Registry& r) {
     a.skip("reduce");
     o.reduction = a.get("reduction", o.reduction);
     return make<NLLLoss>(o);
-  });
+  }, {attribute<&NLLLoss::ignore_index>("ignore_index"), attribute<&NLLLoss::reduction>("reduction")});
   r.add<BCELoss>("BCELoss", [](ArgReader& a) {
     const Tensor weight = a.get("weight", Tensor());
     skip_deprecated(a);
     return make<BCELoss>(weight, a.get("reduction", Reduction()));
-  });
+  }, {attribute<&BCELoss::reduction>("reduction")});
   r.add<BCEWithLogitsLoss>("BCEWithLogitsLoss", [](ArgReader& a) {
     functional::BceOptions o;
     o.weight = a.get("weight", Tensor());
@@ -73,23 +75,23 @@ void register_loss(Registry& r) {
     o.reduction = a.get("reduction", o.reduction);
     o.pos_weight = a.get("pos_weight", Tensor());
     return make<BCEWithLogitsLoss>(o);
-  });
+  }, {attribute<&BCEWithLogitsLoss::reduction>("reduction")});
   add_simple<MSELoss>(r, "MSELoss");
   add_simple<L1Loss>(r, "L1Loss");
   r.add<SmoothL1Loss>("SmoothL1Loss", [](ArgReader& a) {
     skip_deprecated(a);
     const auto reduction = a.get("reduction", Reduction());
     return make<SmoothL1Loss>(reduction, a.get("beta", 1.0));
-  });
+  }, {attribute<&SmoothL1Loss::reduction>("reduction"), attribute<&SmoothL1Loss::beta>("beta")});
   r.add<HuberLoss>("HuberLoss", [](ArgReader& a) {
     const auto reduction = a.get("reduction", Reduction());
     return make<HuberLoss>(reduction, a.get("delta", 1.0));
-  });
+  }, {attribute<&HuberLoss::reduction>("reduction"), attribute<&HuberLoss::delta>("delta")});
   r.add<KLDivLoss>("KLDivLoss", [](ArgReader& a) {
     skip_deprecated(a);
     const auto reduction = a.get("reduction", Reduction());
     return make<KLDivLoss>(reduction, a.get("log_target", false));
-  });
+  }, {attribute<&KLDivLoss::reduction>("reduction"), attribute<&KLDivLoss::log_target>("log_target")});
 }
 
 }  // namespace graft

@@ -31,6 +31,9 @@ std::string type_name(const Module&);  // "Conv2d"
 template <class T> using NamedList = std::vector<std::pair<std::string, T>>;
 using ModuleSet = std::unordered_set<const Module*>;
 
+// Members that code refers to; or a list, or names, that a container runs through.
+enum class Children : uint8_t { fixed, ordered, keyed };
+
 class Module : public std::enable_shared_from_this<Module> {
  public:
   Module() = default;
@@ -162,6 +165,7 @@ class Module : public std::enable_shared_from_this<Module> {
   bool is_mutable() const { return mutable_; }  // surgery::to_mutable_module was called with it; prints "MutableModule(...)"
   void set_mutable(bool on = true) { mutable_ = on; }
   virtual bool prints_runs_once() const { return false; }  // children of equal text in a row, as ModuleList does
+  virtual Children children_are() const { return Children::fixed; }  // what surgery may insert and remove
 
   // Records how to copy an M, so that clone() needs no code in it. Called by make().
   template <class M> static void made_as(M& m);
@@ -175,6 +179,7 @@ class Module : public std::enable_shared_from_this<Module> {
 
  private:
   friend struct ChildEntry;
+  friend class ChildList;
   friend class Cloning;
   friend class ChildHandle;
   friend class Param;

@@ -172,7 +172,9 @@ template <class BN> static void add_batch_norm(Registry& r, const char* name) {
     o.options = a.options();
     o.bias = a.get("bias", o.bias);
     return make<BN>(n, o);
-  });
+  }, {attribute<&BN::num_features>("num_features"), attribute<&BN::eps>("eps"), attribute<&BN::momentum>("momentum"),
+      attribute<&BN::affine>("affine"), attribute<&BN::track_running_stats>("track_running_stats"),
+      attribute<&BN::bias>("bias")});
 }
 template <class IN> static void add_instance_norm(Registry& r, const char* name) {
   r.add<IN>(name, [](ArgReader& a) {
@@ -185,7 +187,9 @@ template <class IN> static void add_instance_norm(Registry& r, const char* name)
     o.options = a.options();
     o.bias = a.get("bias", o.bias);
     return make<IN>(n, o);
-  });
+  }, {attribute<&IN::num_features>("num_features"), attribute<&IN::eps>("eps"), attribute<&IN::momentum>("momentum"),
+      attribute<&IN::affine>("affine"), attribute<&IN::track_running_stats>("track_running_stats"),
+      attribute<&IN::bias>("bias")});
 }
 void register_norm(Registry& r) {
   add_batch_norm<BatchNorm1d>(r, "BatchNorm1d");
@@ -202,7 +206,8 @@ void register_norm(Registry& r) {
     o.bias = a.get("bias", o.bias);
     o.options = a.options();
     return make<LayerNorm>(shape, o);
-  });
+  }, {attribute<&LayerNorm::normalized_shape>("normalized_shape"), attribute<&LayerNorm::eps>("eps"),
+      attribute<&LayerNorm::elementwise_affine>("elementwise_affine"), attribute<&LayerNorm::bias>("bias")});
   r.add<GroupNorm>("GroupNorm", [](ArgReader& a) {
     const auto groups = a.get<int64_t>("num_groups"), channels = a.get<int64_t>("num_channels");
     GroupNormOptions o;
@@ -211,7 +216,9 @@ void register_norm(Registry& r) {
     o.options = a.options();
     o.bias = a.get("bias", o.bias);
     return make<GroupNorm>(groups, channels, o);
-  });
+  }, {attribute<&GroupNorm::num_groups>("num_groups"), attribute<&GroupNorm::num_channels>("num_channels"),
+      attribute<&GroupNorm::eps>("eps"), attribute<&GroupNorm::affine>("affine"),
+      attribute<&GroupNorm::bias>("bias")});
   r.add<RMSNorm>("RMSNorm", [](ArgReader& a) {
     const auto shape = a.get<Shape>("normalized_shape");
     RMSNormOptions o;
@@ -219,7 +226,8 @@ void register_norm(Registry& r) {
     o.elementwise_affine = a.get("elementwise_affine", o.elementwise_affine);
     o.options = a.options();
     return make<RMSNorm>(shape, o);
-  });
+  }, {attribute<&RMSNorm::normalized_shape>("normalized_shape"), attribute<&RMSNorm::eps>("eps"),
+      attribute<&RMSNorm::elementwise_affine>("elementwise_affine")});
 }
 
 }  // namespace graft

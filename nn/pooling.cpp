@@ -108,7 +108,14 @@ template <class Plain, int N> static void add_max_pool(Registry& r, const char* 
     o.ceil_mode = a.get("ceil_mode", o.ceil_mode);
     if (indices) return make<MaxPoolWithIndices<N>>(kernel, o);
     return make<Plain>(kernel, o);
-  });
+  }, {attribute<&Plain::kernel_size>("kernel_size"), attribute<&Plain::stride>("stride"),
+      attribute<&Plain::padding>("padding"), attribute<&Plain::dilation>("dilation"),
+      attribute<&Plain::ceil_mode>("ceil_mode")});
+  using WithIndices = MaxPoolWithIndices<N>;
+  r.attributes<WithIndices>({attribute<&WithIndices::kernel_size>("kernel_size"),
+                             attribute<&WithIndices::stride>("stride"), attribute<&WithIndices::padding>("padding"),
+                             attribute<&WithIndices::dilation>("dilation"),
+                             attribute<&WithIndices::ceil_mode>("ceil_mode")});
 }
 template <class Pool, int N> static void add_avg_pool(Registry& r, const char* name) {
   r.add<Pool>(name, [](ArgReader& a) {
@@ -120,17 +127,21 @@ template <class Pool, int N> static void add_avg_pool(Registry& r, const char* n
     o.count_include_pad = a.get("count_include_pad", o.count_include_pad);
     if (N > 1) o.divisor_override = a.get("divisor_override", o.divisor_override);
     return make<Pool>(kernel, o);
-  });
+  }, {attribute<&Pool::kernel_size>("kernel_size"), attribute<&Pool::stride>("stride"),
+      attribute<&Pool::padding>("padding"), attribute<&Pool::ceil_mode>("ceil_mode"),
+      attribute<&Pool::count_include_pad>("count_include_pad"),
+      attribute<&Pool::divisor_override>("divisor_override")});
 }
 template <class Pool, int N> static void add_adaptive_avg(Registry& r, const char* name) {
-  r.add<Pool>(name, [](ArgReader& a) { return make<Pool>(a.get<Window<N>>("output_size")); });
+  r.add<Pool>(name, [](ArgReader& a) { return make<Pool>(a.get<Window<N>>("output_size")); },
+              {attribute<&Pool::output_size>("output_size")});
 }
 template <class Pool, int N> static void add_adaptive_max(Registry& r, const char* name) {
   r.add<Pool>(name, [](ArgReader& a) -> ModulePtr {
     const auto size = a.get<Window<N>>("output_size");
     if (a.get("return_indices", false)) return make<AdaptiveMaxPoolWithIndices<N>>(size);
     return make<Pool>(size);
-  });
+  }, {attribute<&Pool::output_size>("output_size")});
 }
 template <class Pool, int N> static void add_lp_pool(Registry& r, const char* name) {
   r.add<Pool>(name, [](ArgReader& a) {
@@ -138,7 +149,8 @@ template <class Pool, int N> static void add_lp_pool(Registry& r, const char* na
     const auto kernel = a.get<Window<N>>("kernel_size");
     const auto stride = a.get("stride", std::optional<Window<N>>());
     return make<Pool>(norm, kernel, stride, a.get("ceil_mode", false));
-  });
+  }, {attribute<&Pool::norm_type>("norm_type"), attribute<&Pool::kernel_size>("kernel_size"),
+      attribute<&Pool::stride>("stride"), attribute<&Pool::ceil_mode>("ceil_mode")});
 }
 void register_pooling(Registry& r) {
   add_max_pool<MaxPool1d, 1>(r, "MaxPool1d");

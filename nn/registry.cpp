@@ -101,6 +101,16 @@ const std::type_index* Registry::type(std::string_view name) const {
   const auto at = std::ranges::lower_bound(items_, name, {}, [](const Item& i) { return std::string_view(i.name); });
   return at != items_.end() && at->name == name ? &at->type : nullptr;
 }
+const std::vector<Attribute>* Registry::attributes(const Module& m) const {
+  for (const Described& d : attributes_)
+    if (d.type == typeid(m)) return &d.attributes;
+  for (const Described& d : attributes_)
+    if (d.fits(m)) return &d.attributes;
+  return nullptr;
+}
+void Registry::attributes(std::type_index type, bool (*fits)(const Module&), std::vector<Attribute> list) {
+  if (!list.empty()) attributes_.push_back({type, fits, std::move(list)});
+}
 std::vector<std::string> Registry::names() const {
   std::vector<std::string> all;
   for (const Item& i : items_) all.push_back(i.name);
@@ -142,6 +152,17 @@ void register_type(std::string name, std::type_index type, Factory f) {
   Shared& s = shared();
   const std::lock_guard lock(s.mutex);
   s.registry.add(std::move(name), type, std::move(f));
+}
+void register_attributes(std::type_index type, bool (*fits)(const Module&), std::vector<Attribute> list) {
+  Shared& s = shared();
+  const std::lock_guard lock(s.mutex);
+  s.registry.attributes(type, fits, std::move(list));
+}
+std::vector<Attribute> attributes_of(const Module& m) {
+  Shared& s = shared();
+  const std::lock_guard lock(s.mutex);
+  const std::vector<Attribute>* list = s.registry.attributes(m);
+  return list ? *list : std::vector<Attribute>();
 }
 std::vector<std::string> registered_types() {
   Shared& s = shared();

@@ -18,6 +18,7 @@
 #include <typeindex>
 #include <vector>
 #include "graft/nn/module.h"
+#include "graft/nn/param.h"
 #include "graft/nn/sizes.h"
 
 namespace graft::inline v1::nn {
@@ -73,10 +74,34 @@ class ArgReader {
 
 using Factory = std::function<ModulePtr(ArgReader&)>;
 
+// What a layer was made with, to be read by name: a field, or, of a parameter, whether there is one.
+struct Attribute {
+  const char* name;
+  Value (*read)(const Module&);
+};
+namespace detail {
+template <class T, class C> C owner_of(T C::*);
+template <auto member> Value read_member(const Module& m) {
+  const auto& v = dynamic_cast<const decltype(owner_of(member))&>(m).*member;
+  using T = std::decay_t<decltype(v)>;
+  if constexpr (std::is_same_v<T, Param> || std::is_same_v<T, Buffer>) return Value(bool(v));
+  else return Flow<T>::in(v);
+}
+}  // namespace detail
+template <auto member> Attribute attribute(const char* name) { return {name, &detail::read_member<member>}; }
+
 class Registry {
  public:
-  template <class M> void add(std::string name, Factory f) { add(std::move(name), typeid(M), std::move(f)); }
+  template <class M> void add(std::string name, Factory f, std::vector<Attribute> list = {}) {
+    add(std::move(name), typeid(M), std::move(f));
+    attributes<M>(std::move(list));
+  }
   void add(std::string name, std::type_index, Factory);
+  template <class M> void attributes(std::vector<Attribute> list) {
+    attributes(typeid(M), [](const Module& m) { return dynamic_cast<const M*>(&m) != nullptr; }, std::move(list));
+  }
+  void attributes(std::type_index, bool (*fits)(const Module&), std::vector<Attribute>);
+  const std::vector<Attribute>* attributes(const Module&) const;  // of its type, else of a base; null: none
   const Factory* find(std::string_view name) const;
   std::vector<std::string> names() const;                 // sorted
   const std::type_index* type(std::string_view name) const;
@@ -88,6 +113,12 @@ class Registry {
     Factory factory;
   };
   std::vector<Item> items_;  // sorted by name
+  struct Described {
+    std::type_index type;
+    bool (*fits)(const Module&);
+    std::vector<Attribute> attributes;
+  };
+  std::vector<Described> attributes_;
 };
 
 ModulePtr build(std::string_view type, const Args& = {});       // Error names the nearest types or arguments
@@ -101,6 +132,13 @@ std::optional<std::type_index> registered_type(std::string_view name);  // the C
 
 void register_type(std::string name, std::type_index, Factory);
 template <class M> void register_type(std::string name, Factory f) { register_type(std::move(name), typeid(M), std::move(f)); }
+// With what its modules can be asked for: {attribute<&MyBlock::channels>("channels")}.
+void register_attributes(std::type_index, bool (*fits)(const Module&), std::vector<Attribute>);
+template <class M> void register_type(std::string name, Factory f, std::vector<Attribute> attributes) {
+  register_type(std::move(name), typeid(M), std::move(f));
+  register_attributes(typeid(M), [](const Module& m) { return dynamic_cast<const M*>(&m) != nullptr; }, std::move(attributes));
+}
+std::vector<Attribute> attributes_of(const Module&);  // of a registered type or of one derived from it; empty: unknown
 
 std::vector<std::string> nearest_names(std::string_view wanted, const std::vector<std::string>& from, size_t most = 3);
 
@@ -121,15 +159,20 @@ template <int N> struct Flow<Sizes<N>> {
 };
 template <int N> struct Flow<Padding<N>> {
   static bool fits(const Value& v) { return v.is<std::string>() || Flow<Sizes<N>>::fits(v); }
+  static Value in(const Padding<N>& p) {
+    return p.kind == Padding<N>::sizes ? Flow<Sizes<N>>::in(p.amount) : Value(p.kind == Padding<N>::same ? "same" : "valid");
+  }
   static Padding<N> out(const Value& v) {
     if (const std::string* name = v.get_if<std::string>()) return Padding<N>(*name);
     return Padding<N>(Flow<Sizes<N>>::out(v));
   }
 };
 template <> struct Flow<PaddingMode> {
+  static Value in(PaddingMode m) { return Value(std::string(m.name())); }
   static PaddingMode out(const Value& v) { return PaddingMode(v.as<std::string>()); }
 };
 template <> struct Flow<Reduction> {
+  static Value in(Reduction r) { return Value(std::string(r.name())); }
   static Reduction out(const Value& v) { return Reduction(v.as<std::string>()); }
 };
 

@@ -15,11 +15,11 @@ void register_shape(Registry& r) {
   r.add<Flatten>("Flatten", [](ArgReader& a) {
     const auto start = a.get("start_dim", 1);
     return make<Flatten>(start, a.get("end_dim", -1));
-  });
+  }, {attribute<&Flatten::start_dim>("start_dim"), attribute<&Flatten::end_dim>("end_dim")});
   r.add<Unflatten>("Unflatten", [](ArgReader& a) {
     const auto dim = a.get<int>("dim");
     return make<Unflatten>(dim, a.get<Shape>("unflattened_size"));
-  });
+  }, {attribute<&Unflatten::dim>("dim"), attribute<&Unflatten::unflattened_size>("unflattened_size")});
 }
 
 }  // namespace graft

@@ -31,7 +31,6 @@ struct Policy {
 template <class F> struct EditCopy { F fn; };
 template <class F> EditCopy<F> edit(F fn) { return {std::move(fn)}; }
 
-std::string short_type_name(std::type_index);
 nn::ModulePtr copy_sharing_parameters(const nn::Module&);
 
 namespace detail {

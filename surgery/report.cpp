@@ -20,13 +20,14 @@ void print_table(std::ostream& o, const std::vector<std::vector<std::string>>& r
   }
 }
 
-namespace {
-
 std::string one_line(const nn::Module& m) {
   const std::string text = nn::repr(m);
   const size_t line = text.find('\n');
   return line == std::string::npos ? text : nn::type_name(m) + "(...)";
 }
+
+namespace {
+
 int64_t own_parameters(const nn::Module& m) {
   int64_t n = 0;
   for (const Tensor& t : m.parameters()) n += t.numel();
