@@ -1,5 +1,6 @@
 // The addresses that a walk has seen: a flat hash set that only grows. What is shared is found in a few nanoseconds.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
