@@ -7,6 +7,7 @@
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
 #include "graft/core/random.h"
+#include "graft/kernels/denormal.h"
 #include "graft/kernels/parallel.h"
 #include "graft/optim/adam.h"
 #include "graft/optim/sgd.h"
@@ -56,6 +57,17 @@ void relu(benchmark::State& state) {
   const Tensor a = randn({kCount});
   measure(state, 2, [&] { benchmark::DoNotOptimize(graft::relu(a)); });
 }
+// What numbers below 1.2e-38 cost: one to be halved in four, as they are, and flushed to zero (KT16).
+void halve(benchmark::State& state) {
+  const bool denormal = state.range(0) > 0, flush = state.range(0) > 1;
+  const Tensor a = full({kCount}, 1.0);
+  if (denormal) a.view({kCount / 4, 4}).select(1, 0).fill_(1e-39);
+  const bool before = flush_denormal();
+  set_flush_denormal(flush);
+  measure(state, 2, [&] { benchmark::DoNotOptimize(a * 0.5); });
+  set_flush_denormal(before);
+  state.SetLabel(flush ? "a quarter denormal, flushed" : denormal ? "a quarter denormal" : "all normal");
+}
 void copy(benchmark::State& state) {
   const Tensor a = full({kCount}, 1.0), b = empty({kCount});
   measure(state, 2, [&] { b.copy_(a); });
@@ -93,6 +105,7 @@ BENCHMARK(copy)->Apply(defaults);
 BENCHMARK(add)->Apply(defaults);
 BENCHMARK(add_in_place)->Apply(defaults);
 BENCHMARK(relu)->Apply(defaults);
+BENCHMARK(halve)->Arg(0)->Arg(1)->Arg(2)->Apply(defaults);
 BENCHMARK(softmax)->Apply(defaults);
 BENCHMARK(layer_norm)->Apply(defaults);
 BENCHMARK(sgd)->Apply(defaults);

@@ -1,63 +1,76 @@
-// What does the choke point cost? Tiny tensors, one thread, against libtorch when built WITH_TORCH.
-#include <algorithm>
-#include <cstdio>
-#include "contest.h"
+// What does a call cost beside its arithmetic? Tiny tensors, one thread. "goal" is what the project holds itself to, in
+// the same unit; "time/goal" below 1 meets it.
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
 #include "graft/nn/containers.h"
 #include "graft/nn/linear.h"
+#include "run.h"
 
 using namespace graft;
 
-static void enter_graft(Contest& c) {
-  const char* who = "graft";
+namespace {
+
+// goal: nanoseconds a call, 0 where none is set.
+template <class F> void ask(const char* question, double goal, F call) {
+  benchmark::RegisterBenchmark(question, [call, goal](benchmark::State& state) mutable {
+    for (auto _ : state) call();
+    if (goal == 0) return;
+    state.counters["goal"] = goal * 1e-9;
+    state.counters["time/goal"] =
+        benchmark::Counter(double(state.iterations()) * goal * 1e-9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  })->Repetitions(9)->ReportAggregatesOnly()->MinTime(0.02);
+}
+// The same where no gradient is recorded.
+template <class F> void ask_quiet(const char* question, double goal, F call) {
+  ask(question, goal, [call] {
+    const NoGrad guard;
+    call();
+  });
+}
+
+void register_forward() {
   const Tensor a = full({16}, 1.01), b = full({16}, 0.99), x = full({1, 8}, 0.5);
   const Tensor w = full({8, 8}, 0.1), row = full({4, 4}, 0.5), vec = full({4}, 2.0);
-  auto quiet = [&](const char* q, auto f) {
-    enter(c, q, who, [f] {
-      const NoGrad guard;
-      f();
-    });
-  };
-  quiet("01 empty({16})", [] { const Tensor t = empty({16}); });
-  quiet("02 a+b n=16, no grad", [=] { const Tensor t = a + b; });
-  quiet("03 a+b n=16, inference mode", [=] {
+  ask_quiet("empty({16})", 0, [] { const Tensor t = empty({16}); });
+  ask_quiet("a + b", 55, [=] { const Tensor t = a + b; });
+  ask("a + b in inference mode", 55, [=] {
     const InferenceMode guard;
     const Tensor t = a + b;
   });
-  quiet("04 a+b [4,4]+[4] broadcast, no grad", [=] { const Tensor t = row + vec; });
-  quiet("05 a.add_(b) n=16, no grad", [=] { a.add_(b, 1e-9); });
-  quiet("06 relu n=16, no grad", [=] { const Tensor t = relu(a); });
-  quiet("07 view({4,4}), no grad", [=] { const Tensor t = a.reshape({4, 4}); });
-  quiet("08 sum n=16, no grad", [=] { const Tensor t = sum(a); });
-  quiet("09 matmul 1x8*8x8, no grad", [=] { const Tensor t = matmul(x, w); });
-  const Tensor lw = full({8, 8}, 0.1).requires_grad_(), lb = full({8}, 0.1).requires_grad_();
-  quiet("10 Linear(8,8) forward, no grad", [=] { const Tensor t = linear(x, lw, lb); });
-
+  ask_quiet("a + b, [4,4] and [4]", 0, [=] { const Tensor t = row + vec; });
+  ask_quiet("a.add_(b)", 0, [=] { a.add_(b, 1e-9); });
+  ask_quiet("relu(a)", 0, [=] { const Tensor t = relu(a); });
+  ask_quiet("a.reshape({4,4}), a view", 0, [=] { const Tensor t = a.reshape({4, 4}); });
+  ask_quiet("sum(a)", 0, [=] { const Tensor t = sum(a); });
+  ask_quiet("softmax of 10", 0, [s = full({1, 10}, 0.1)] { const Tensor t = softmax(s, 1); });
+  ask_quiet("matmul 1x8 8x8", 0, [=] { const Tensor t = matmul(x, w); });
+  ask_quiet("linear(8, 8), the function", 70, [=, bias = full({8}, 0.1)] { const Tensor t = linear(x, w, bias); });
   const auto layer = nn::make<nn::Linear>(8, 8);
   const auto net = nn::make<nn::Sequential>(layer);
-  quiet("10b Linear(8,8) module, no grad", [=] { const Tensor t = (*layer)(x); });
-  quiet("10c the same through a slot of a Sequential", [=] { const Tensor t = (*net)(x); });
+  ask_quiet("Linear(8, 8), the module", 100, [=] { const Tensor t = (*layer)(x); });
+  ask_quiet("the same in a slot of a Sequential", 110, [=] { const Tensor t = (*net)(x); });
+}
 
-  const Tensor g = full({16}, 1.01).requires_grad_();
-  enter(c, "11 a+b n=16, grad", who, [=] { const Tensor t = g + b; });
-  enter(c, "12 a*b n=16, grad", who, [=] { const Tensor t = g * b; });
-  enter(c, "13 10-op chain forward, grad", who, [=] {
+void register_backward() {
+  const Tensor g = full({16}, 1.01).requires_grad_(), b = full({16}, 0.99), x = full({1, 8}, 0.5);
+  ask("a + b, recorded", 110, [=] { const Tensor t = g + b; });
+  ask("a * b, recorded", 0, [=] { const Tensor t = g * b; });
+  ask("chain of 10, forward", 0, [=] {
     Tensor t = g;
     for (int i = 0; i < 10; ++i) t = t * b;
   });
-  enter(c, "14 10-op chain forward+backward", who, [=]() mutable {
+  ask("chain of 10, forward and backward", 2500, [=] {
     Tensor t = g;
     for (int i = 0; i < 10; ++i) t = t * b;
     sum(t).backward();
     Tensor(g).set_grad({});
   });
-  enter(c, "15 Linear(8,8) forward, grad", who, [=] { const Tensor t = linear(x, lw, lb); });
-  enter(c, "16 Linear(8,8) forward+backward", who, [=] { sum(linear(x, lw, lb)).backward(); });
-
+  const Tensor w = full({8, 8}, 0.1).requires_grad_(), bias = full({8}, 0.1).requires_grad_();
+  ask("linear(8, 8), forward", 0, [=] { const Tensor t = linear(x, w, bias); });
+  ask("linear(8, 8), forward and backward", 1000, [=] { sum(linear(x, w, bias)).backward(); });
   const Tensors p{full({8, 8}, 0.1).requires_grad_(), full({8}, 0.1).requires_grad_(),
                   full({8, 8}, 0.1).requires_grad_(), full({8}, 0.1).requires_grad_()};
-  enter(c, "17 2-layer MLP(8) SGD step", who, [=] {
+  ask("MLP of 2 layers of 8, a step of SGD", 2500, [=] {
     for (Tensor t : p) t.set_grad({});
     sum(linear(relu(linear(x, p[0], p[1])), p[2], p[3])).backward();
     const NoGrad guard;
@@ -65,28 +78,10 @@ static void enter_graft(Contest& c) {
   });
 }
 
-#ifndef WITH_TORCH
-void enter_torch(Contest&) {}
-#endif
+}  // namespace
 
-int main() {
-  Contest contest;
-  enter_graft(contest);
-  enter_torch(contest);
-  constexpr int kRounds = 25;
-  for (auto& [question, all] : contest) {
-    std::map<std::string, long> calls;
-    for (auto& [who, one] : all) {
-      one.seconds(200);
-      calls[who] = std::max<long>(1, long(0.004 / (one.seconds(200) / 200)));
-    }
-    for (int r = 0; r < kRounds; ++r)
-      for (auto& [who, one] : all) one.ns.push_back(one.seconds(calls[who]) / double(calls[who]) * 1e9);
-    std::printf("%-38s", question.c_str());
-    for (auto& [who, one] : all) {
-      std::ranges::sort(one.ns);
-      std::printf("  %s min %8.1f med %8.1f ns", who.c_str(), one.ns.front(), one.ns[one.ns.size() / 2]);
-    }
-    std::printf("\n");
-  }
+int main(int argc, char** argv) {
+  register_forward();
+  register_backward();
+  return bench::run(argc, argv);
 }

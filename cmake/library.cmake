@@ -38,9 +38,9 @@ foreach(file ${kernels})
   set_property(SOURCE ${file} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:${GRAFT_KERNEL_FLAGS}>)
 endforeach()
 # Nobody looks at errno or at floating point flags: without these, roots and selections do not become vector instructions.
-file(GLOB pointwise kernels/pointwise/rows*.cpp)
-set_property(SOURCE ${pointwise} APPEND PROPERTY COMPILE_OPTIONS -fno-math-errno -fno-trapping-math)
-set_source_files_properties(${pointwise} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+file(GLOB rows kernels/pointwise/rows*.cpp kernels/softmax/lines*.cpp)
+set_property(SOURCE ${rows} APPEND PROPERTY COMPILE_OPTIONS -fno-math-errno -fno-trapping-math)
+set_source_files_properties(${rows} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 
 # Compiled once, for libgraft.a and libgraft.so alike.
 add_library(graft_objects OBJECT ${kernels} ${sources})

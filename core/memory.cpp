@@ -141,7 +141,7 @@ void to_system(void* block, size_t bytes) {
   munmap(block, bytes);
 }
 
-void* take_shared(int c) {  // a batch for this thread's bin, or a fresh block
+[[gnu::cold, gnu::noinline]] void* take_shared(int c) {  // a batch for this thread's bin, or a fresh block
   register_thread();
   Shared& s = shared();
   const size_t bytes = class_bytes(c);
@@ -175,7 +175,7 @@ void* take_shared(int c) {  // a batch for this thread's bin, or a fresh block
   return fresh;
 }
 
-void give_shared(Block* b, int c) noexcept {  // the bin is full: half of it moves on
+[[gnu::cold, gnu::noinline]] void give_shared(Block* b, int c) noexcept {  // the bin is full: half of it moves on
   register_thread();
   Shared& s = shared();
   const std::lock_guard lock(s.mutex);
@@ -190,6 +190,13 @@ void give_shared(Block* b, int c) noexcept {  // the bin is full: half of it mov
   }
 }
 
+void* hand_out(void* block, [[maybe_unused]] size_t bytes, int c) {
+  ASAN_POISON_MEMORY_REGION(block, class_bytes(c));
+  ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+  t_cache.bins[c].allocated.increment();
+  return block;
+}
+
 }  // namespace
 
 void* allocate(size_t bytes) {
@@ -198,18 +205,12 @@ void* allocate(size_t bytes) {
   if (bytes > size_t{1} << 46) throw std::bad_alloc();
   const int c = class_of(bytes);
   Bin& bin = cache.bins[c];
-  void* block = bin.head;
-  if (block) [[likely]] {
-    ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
-    bin.head = bin.head->next;
-    ++bin.room;
-  } else {
-    block = take_shared(c);
-  }
-  ASAN_POISON_MEMORY_REGION(block, class_bytes(c));
-  ASAN_UNPOISON_MEMORY_REGION(block, bytes);
-  bin.allocated.increment();
-  return block;
+  Block* block = bin.head;
+  if (!block) [[unlikely]] return hand_out(take_shared(c), bytes, c);
+  ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
+  bin.head = block->next;
+  ++bin.room;
+  return hand_out(block, bytes, c);
 }
 
 void release(void* block, size_t bytes) noexcept {

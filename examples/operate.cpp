@@ -55,17 +55,20 @@ int main(int argc, char** argv) {
   int64_t seeds = 5, epochs = 15;
   app.add_option("--data", name, "digits, or fashion (of Debian's dataset-fashion-mnist)")
       ->check(CLI::IsMember({"digits", "fashion"}));
-  app.add_option("--seeds", seeds, "models to train; the work goes on with the first")->check(CLI::PositiveNumber);
-  app.add_option("--epochs", epochs)->check(CLI::PositiveNumber);
+  app.add_option("--seeds", seeds, "models to train, 5, of fashion 1; the work goes on with the first")->check(CLI::PositiveNumber);
+  app.add_option("--epochs", epochs, "15, of fashion 1")->check(CLI::PositiveNumber);
   app.add_option("--load", load, "only build, fuse, load this file and print outputs");
   CLI11_PARSE(app, argc, argv);
+  if (name == "fashion") {  // 500 times the work an epoch
+    if (!app.count("--seeds")) seeds = 1;
+    if (!app.count("--epochs")) epochs = 1;
+  }
   const datasets::Images data = name == "digits" ? datasets::load_digits() : datasets::load_fashion();
   const Tensor x = data.test_images.narrow(0, 0, 64);
   if (!load.empty()) return load_and_run(load, x);
   std::cout << std::boolalpha;
 
-  // ---- Train: the median of some seeds; the first model goes on
-  // ------------------------------------------------------
+  // ---- Train: the median of some seeds; the first model goes on ---------------------------------------------------
   std::vector<double> scores;
   std::shared_ptr<Net> net;
   std::unique_ptr<optim::SGD> sgd;
@@ -84,8 +87,7 @@ int main(int argc, char** argv) {
   std::ranges::sort(scores);
   std::cout << "median accuracy " << scores[scores.size() / 2] << " %\n\n";
 
-  // ---- Replace layers under the live optimizer, undo, do it again, fine-tune
-  // -----------------------------------------
+  // ---- Replace layers under the live optimizer, undo, do it again, fine-tune --------------------------------------
   const Tensor before = outputs(*net, x);
   auto plan = surgery::plan(*net, surgery::blurpool(), {.optimizers = {sgd.get()}, .example = {x}});
   std::cout << plan;
@@ -94,11 +96,10 @@ int main(int argc, char** argv) {
   edit.undo();
   std::cout << "; undone bitwise: " << same_bits(outputs(*net, x), before) << '\n';
   edit = plan.apply();
-  train(*net, *sgd, data, 4, 0.02, "fine-tune");
+  train(*net, *sgd, data, std::min<int64_t>(epochs, 4), 0.02, "fine-tune");
   std::cout << "accuracy with blurred pools and strides: " << accuracy(*net, data) << " %\n\n";
 
-  // ---- A policy that throws half way changes nothing
-  // -----------------------------------------------------------------
+  // ---- A policy that throws half way changes nothing --------------------------------------------------------------
   const Tensor healthy = outputs(*net, x);
   try {
     surgery::replace(*net, {surgery::on<nn::ReLU>([](const nn::ReLU&, int64_t i) -> nn::ModulePtr {
@@ -110,8 +111,7 @@ int main(int argc, char** argv) {
               << "\n\n";
   }
 
-  // ---- A mutable copy whose head another network predicts: the gradient reaches that network
-  // -------------------------
+  // ---- A mutable copy whose head another network predicts: the gradient reaches that network ----------------------
   auto student = surgery::to_mutable_module(nn::clone(*net));
   auto predictor = nn::make<nn::Linear>(4, 33 * 10);
   optim::SGD teacher(predictor->parameters(), {.lr = 0.05, .momentum = 0.9});
@@ -127,8 +127,7 @@ int main(int argc, char** argv) {
     if (step % 10 == 0) std::cout << ' ' << loss.item<double>();
   }
 
-  // ---- Fuse for inference, and ship
-  // ----------------------------------------------------------------------------------
+  // ---- Fuse for inference, and ship -------------------------------------------------------------------------------
   auto fused = nn::clone(*net);
   std::cout << "\n\n" << surgery::fuse(fused->eval(), {x});
   const Tensor y = outputs(*fused, x);

@@ -1,5 +1,6 @@
 // Traversal: named_* and friends, entries by path. Nothing here recurses: models may be 100,000 levels deep.
 #include <algorithm>
+#include <array>
 
 #include "graft/nn/module.h"
 
@@ -82,18 +83,18 @@ std::vector<const Module*> Module::children() const { return seconds(named_child
 class SeenTensors {
  public:
   bool insert(const TensorImpl* t) {  // false: was there
-    if (few_.size() < few_.capacity() || few_.empty()) {
-      if (std::ranges::find(few_, t) != few_.end()) return false;
-      if (few_.empty()) few_.reserve(16);
-      few_.push_back(t);
-      return true;
+    if (many_.empty()) {
+      const auto end = few_.begin() + count_;
+      if (std::find(few_.begin(), end, t) != end) return false;
+      if (end != few_.end()) return few_[size_t(count_++)] = t, true;
+      many_.insert(few_.begin(), end);
     }
-    if (many_.empty()) many_.insert(few_.begin(), few_.end());
     return many_.insert(t).second;
   }
 
  private:
-  std::vector<const TensorImpl*> few_;
+  std::array<const TensorImpl*, 16> few_;
+  std::ptrdiff_t count_ = 0;
   std::unordered_set<const TensorImpl*> many_;
 };
 
@@ -106,7 +107,7 @@ static std::vector<Tensor> list_tensors(const Module& root, bool recurse, Entrie
     for (const auto& e : entries(m))
       if (const Tensor& t = get(*e); t.defined() && seen.insert(t.impl())) list.push_back(t);
   };
-  if (!recurse) return add(root), list;
+  if (!recurse || root.child_entries().empty()) return add(root), list;
   for (const Module* m : walk(root)) add(*m);
   return list;
 }
@@ -121,7 +122,7 @@ static NamedList<Tensor> list_named(const Module& root, const std::string& prefi
       if (t.defined() && (!once || seen.insert(t.impl()))) list.emplace_back(join(path, e->name), t);
     }
   };
-  if (!recurse) return add(prefix, root), list;
+  if (!recurse || root.child_entries().empty()) return add(prefix, root), list;
   walk_named(root, prefix, nullptr, once, add);
   return list;
 }

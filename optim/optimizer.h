@@ -145,9 +145,10 @@ bool is_stale(const Tensor& param) noexcept;
 
 // ---- gradients ---------------------------------------------------------------------------------------------------
 
-// Scales all gradients so that their total norm is at most max_norm; returns the norm before. norm_type may be infinity.
+// Scales all gradients so that their total norm is at most max_norm; returns the norm before, a 0-dim tensor. norm_type may be infinity.
 // error_if_nonfinite: an infinite or NaN total is an Error, and nothing is scaled.
 Tensor clip_grad_norm_(const Tensors& params, double max_norm, double norm_type = 2.0, bool error_if_nonfinite = false);
+// Brings every element of every gradient into [-clip_value, clip_value]. NaN stays NaN.
 void clip_grad_value_(const Tensors& params, double clip_value);
 
 }  // namespace graft

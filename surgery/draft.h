@@ -1,6 +1,5 @@
 // What a plan holds, and what an edit remembers. Shared by plan.cpp, edit.cpp and report.cpp.
 #pragma once
-#include <map>
 #include "graft/surgery/follow.h"
 #include "graft/surgery/graph.h"
 #include "graft/surgery/plan.h"
@@ -19,11 +18,13 @@ struct Draft {
   std::vector<Note> notes;
   Indices indices;                                // as apply() leaves them
   std::vector<std::pair<std::string, Graph::Node*>> replaced;  // of the model as it was, each once
-  std::shared_ptr<Liveness> live = std::make_shared<Liveness>();
+  std::shared_ptr<const Liveness> live;
+  std::shared_ptr<const Following> following;
+  std::vector<Following::Resized> resized;        // as it was planned
   int64_t before = 0, after = 0;                  // numbers of parameters
 
   std::vector<Succession> successions() const;
-  std::vector<GroupEdit> group_edits(std::vector<std::pair<std::string, std::string>>* left_out = nullptr) const;
+  std::shared_ptr<const Following> follow() const;
 };
 
 // A slot and the module that is not in it: the new one before the exchange, the old one after.

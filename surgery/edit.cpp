@@ -45,7 +45,8 @@ Edit Plan::apply() {
   GRAFT_CHECK(draft_->graph.unchanged(&where), ErrorCode::concurrent_modification,
               "surgery: the plan was made for another state of the model, which has changed at '", where, "'; plan again");
   std::unique_ptr<detail::Journal> journal = detail::build_journal(*draft_);
-  journal->groups = draft_->group_edits();
+  if (!draft_->following->still_holds()) draft_->following = draft_->follow();
+  journal->groups = draft_->following->edits();
   journal->hooks = HookMoves(draft_->options.hook_moves);
   journal->indices = draft_->options.indices;
   journal->other_indices = draft_->indices;

@@ -2,122 +2,96 @@
 
 #include <algorithm>
 #include <deque>
-#include <map>
 #include <set>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include "graft/core/ops.h"
 
 namespace graft::inline v1::surgery {
-namespace {
 
-struct Named {
-  std::string name;
-  Tensor leaf;
-  bool used = false;
-};
-struct Place {
+Liveness::Liveness(const std::vector<Tensor>& before, const std::vector<Tensor>& after) {
+  where_.reserve(before.size() + after.size());
+  for (const Tensor& t : before) where_[t.impl()] |= kBefore;
+  for (const Tensor& t : after)
+    if (uint8_t& bits = where_[t.impl()]; !(bits & kAfter)) {
+      if (!bits) fresh.push_back(t);
+      bits |= kAfter;
+    }
+  for (const Tensor& t : before)
+    if (is_dead(t)) dead.push_back(t);
+}
+
+// Of one parameter: a slot in a group of an optimizer.
+struct Following::Place {
   size_t optimizer, group, index;
+  const TensorImpl* param;
   int next = -1;  // another place of the same parameter
 };
-std::string_view role(std::string_view name) { return name.substr(name.rfind('.') + 1); }
+// What enters at one place of a group: instead of what is there, behind it, or at the group's end.
+struct Following::Arrival {
+  enum Where : uint8_t { instead, behind, at_end } where;
+  size_t index;
+  Tensor leaf;
+};
 
-std::vector<Named> named(const nn::Module& m) {
-  std::vector<Named> list;
-  for (auto& [name, leaf] : m.named_parameters()) list.push_back({std::move(name), std::move(leaf), false});
-  return list;
-}
+namespace {
+
+using Named = std::pair<std::string, Tensor>;
+std::string_view role(std::string_view name) { return name.substr(name.rfind('.') + 1); }
 
 // The parameters of what is replaced, to be found by what replaces them; each is given away once.
 class Predecessors {
  public:
-  Predecessors(const nn::Module& m, const Liveness& live) : all_(named(m)), live_(live) {
-    for (Named& p : all_) by_name_.emplace(p.name, &p);
+  Predecessors(const nn::Module& m, const Liveness& live) : all_(m.named_parameters()), free_(all_.size()) {
+    for (size_t i = 0; i < all_.size(); ++i) free_[i] = live.is_dead(all_[i].second);
   }
   const std::vector<Named>& all() const { return all_; }
 
   // The dead parameter of the same name; else of the same role and shape; else of the same role. Null: none is left.
   const Named* take(const Named& q) {
-    const auto it = by_name_.find(q.name);
-    Named* p = it != by_name_.end() && is_free(*it->second) ? it->second : nullptr;
-    if (!p) p = next_in(by_role_and_shape(), concat(role(q.name), q.leaf.shape()));
-    if (!p) p = next_in(by_role_, std::string(role(q.name)));
-    if (p) p->used = true;
-    return p;
+    int i = of_name(q.first);
+    if (i < 0 || !free_[size_t(i)]) {
+      list_roles();
+      i = next_in(by_role_and_shape_, concat(role(q.first), q.second.shape()));
+      if (i < 0) i = next_in(by_role_, std::string(role(q.first)));
+    }
+    if (i < 0) return nullptr;
+    free_[size_t(i)] = false;
+    return &all_[size_t(i)];
   }
 
  private:
-  using Queues = std::unordered_map<std::string, std::deque<Named*>>;
-  bool is_free(const Named& p) const { return !p.used && live_.dead_set.contains(p.leaf.impl()); }
-  Queues& by_role_and_shape() {  // made when a name is not found
-    if (by_role_.empty())
-      for (Named& p : all_) {
-        by_role_[std::string(role(p.name))].push_back(&p);
-        by_role_and_shape_[concat(role(p.name), p.leaf.shape())].push_back(&p);
-      }
-    return by_role_and_shape_;
-  }
-  Named* next_in(Queues& queues, const std::string& key) {
-    const auto it = queues.find(key);
-    if (it == queues.end()) return nullptr;
-    while (!it->second.empty() && !is_free(*it->second.front())) it->second.pop_front();
-    return it->second.empty() ? nullptr : it->second.front();
-  }
-  std::vector<Named> all_;
-  const Liveness& live_;
-  std::unordered_map<std::string_view, Named*> by_name_;
-  Queues by_role_, by_role_and_shape_;
-};
+  static constexpr size_t kFew = 8;  // of a single layer: looked through without an index
+  using Queues = std::unordered_map<std::string, std::deque<int>>;
 
-// What enters at one place of a group: instead of what is there, or behind it.
-struct Arrival {
-  size_t index;
-  bool behind;
-  optim::Slot slot;
-};
-
-class Follower {
- public:
-  Follower(const std::vector<optim::Optimizer*>& optimizers, const Liveness& live, const FollowOptions& options,
-           const nn::Module& model)
-      : optimizers_(optimizers), live_(live), options_(options), model_(model) {
-    for (size_t o = 0; o < optimizers.size(); ++o) {
-      GRAFT_CHECK(optimizers[o], "optimizers: entry ", o, " is null");
-      for (size_t g = 0; g < optimizers[o]->groups(); ++g) {
-        place_of_.reserve(place_of_.size() + optimizers[o]->slots(g).size());
-        for (size_t i = 0; i < optimizers[o]->slots(g).size(); ++i) {
-          const auto [it, first] = place_of_.emplace(optimizers[o]->slots(g)[i].param.impl(), int(places_.size()));
-          places_.push_back({o, g, i, first ? -1 : std::exchange(it->second, int(places_.size()))});
-        }
-      }
+  int of_name(const std::string& name) {
+    if (all_.size() <= kFew) {
+      const auto it = std::ranges::find(all_, name, &Named::first);
+      return it == all_.end() ? -1 : int(it - all_.begin());
+    }
+    if (by_name_.empty())
+      for (size_t i = 0; i < all_.size(); ++i) by_name_.emplace(all_[i].first, int(i));
+    const auto it = by_name_.find(name);
+    return it == by_name_.end() ? -1 : it->second;
+  }
+  void list_roles() {  // when a name is not found
+    if (!by_role_.empty()) return;
+    for (size_t i = 0; i < all_.size(); ++i) {
+      by_role_[std::string(role(all_[i].first))].push_back(int(i));
+      by_role_and_shape_[concat(role(all_[i].first), all_[i].second.shape())].push_back(int(i));
     }
   }
-
-  void place(const Succession&, std::vector<std::pair<std::string, std::string>>* left_out);
-  std::vector<GroupEdit> edits();
-
- private:
-  const Place* where(const Tensor& t) const {  // null: in no optimizer
-    const auto it = place_of_.find(t.impl());
-    return it == place_of_.end() ? nullptr : &places_[size_t(it->second)];
+  int next_in(Queues& queues, const std::string& key) {
+    const auto it = queues.find(key);
+    if (it == queues.end()) return -1;
+    while (!it->second.empty() && !free_[size_t(it->second.front())]) it->second.pop_front();
+    return it->second.empty() ? -1 : it->second.front();
   }
-  const Place* next(const Place* p) const { return p->next < 0 ? nullptr : &places_[size_t(p->next)]; }
-  std::vector<Arrival>& arrivals(const Place& p) { return arrivals_[{p.optimizer, p.group}]; }
-  void enter_instead(const Named& p, const Named& q);
-  bool enter_beside(const Named& q, const std::vector<Named>& olds);
-  bool enter_by_role(const Named& q);
-  [[noreturn]] void fail_unclear(const Succession&, const Named& q, const char* why) const;
 
-  const std::vector<optim::Optimizer*>& optimizers_;
-  const Liveness& live_;
-  const FollowOptions& options_;
-  const nn::Module& model_;
-  std::map<std::string, std::set<std::pair<size_t, size_t>>> groups_of_role_;  // made when first asked
-  std::vector<Place> places_;
-  std::unordered_map<const TensorImpl*, int> place_of_;
-  std::unordered_set<const TensorImpl*> placed_;
-  std::map<std::pair<size_t, size_t>, std::vector<Arrival>> arrivals_;
-  std::map<std::pair<size_t, size_t>, std::vector<optim::Slot>> tails_;
+  const std::vector<Named> all_;
+  std::vector<char> free_;  // dead, and not given away
+  std::unordered_map<std::string_view, int> by_name_;
+  Queues by_role_, by_role_and_shape_;
 };
 
 // A copy of `state` for a parameter of another size: the leading block that both have, zeros beyond it.
@@ -137,141 +111,207 @@ optim::State carried(const optim::State& state, const Tensor& param) {
   return next;
 }
 
-void Follower::enter_instead(const Named& p, const Named& q) {
-  for (const Place* at = where(p.leaf); at; at = next(at)) {
-    optim::Slot slot{q.leaf, {}, false};
-    const optim::Slot& old = optimizers_[at->optimizer]->slots(at->group)[at->index];
-    if (options_.carry_state && p.leaf.dim() == q.leaf.dim() && p.leaf.dtype() == q.leaf.dtype())
-      slot.state = carried(old.state, q.leaf);
-    arrivals(*at).push_back({at->index, false, std::move(slot)});
+}  // namespace
+
+// ---- finding the places ----------------------------------------------------------------------------------------
+
+class Following::Placing {
+ public:
+  Placing(Following& f, const nn::Module& model, const FollowOptions& options) : f_(f), model_(model), options_(options) {
+    size_t count = 0;
+    for (const optim::Optimizer* o : f.optimizers_)
+      for (size_t g = 0; g < o->groups(); ++g) count += o->slots(g).size();
+    f.places_.reserve(count);
+    place_of_.reserve(count);
+    for (size_t o = 0; o < f.optimizers_.size(); ++o)
+      for (size_t g = 0; g < f.optimizers_[o]->groups(); ++g)
+        for (const optim::Slot& s : f.optimizers_[o]->slots(g)) {
+          const int here = int(f.places_.size());
+          const auto [it, first] = place_of_.emplace(s.param.impl(), here);
+          const size_t index = size_t(&s - f.optimizers_[o]->slots(g).data());
+          f.places_.push_back({o, g, index, s.param.impl(), first ? -1 : std::exchange(it->second, here)});
+        }
   }
-}
+  void place(const Succession&);
+
+ private:
+  const Place* where(const Tensor& t) const {  // null: in no optimizer
+    const auto it = place_of_.find(t.impl());
+    return it == place_of_.end() ? nullptr : &f_.places_[size_t(it->second)];
+  }
+  const Place* next(const Place* p) const { return p->next < 0 ? nullptr : &f_.places_[size_t(p->next)]; }
+  void enter(const Place& p, Arrival::Where where, const Tensor& leaf) {
+    f_.arrivals_[{p.optimizer, p.group}].push_back({where, p.index, leaf});
+  }
+  void enter_at_end(std::pair<size_t, size_t> group, const Tensor& leaf) {
+    f_.arrivals_[group].push_back({Arrival::at_end, size_t(-1), leaf});
+  }
+  bool enter_beside(const Named& q, const std::vector<Named>& olds);
+  bool enter_by_role(const Named& q);
+  [[noreturn]] static void fail_unclear(const Succession&, const Named& q, const char* why);
+
+  Following& f_;
+  const nn::Module& model_;
+  const FollowOptions& options_;
+  std::pmr::monotonic_buffer_resource arena_;
+  std::pmr::unordered_map<const TensorImpl*, int> place_of_{&arena_};
+  std::pmr::unordered_set<const TensorImpl*> placed_{&arena_};
+  std::map<std::string, std::set<std::pair<size_t, size_t>>> groups_of_role_;  // made when first asked
+};
 
 // Behind the last parameter of the same layer: of the same role if there is one.
-bool Follower::enter_beside(const Named& q, const std::vector<Named>& olds) {
+bool Following::Placing::enter_beside(const Named& q, const std::vector<Named>& olds) {
   const Place* best = nullptr;
   bool best_role = false;
-  for (const Named& p : olds)
-    for (const Place* at = where(p.leaf); at; at = next(at)) {
-      const bool same = role(p.name) == role(q.name);
+  for (const auto& [name, leaf] : olds)
+    for (const Place* at = where(leaf); at; at = next(at)) {
+      const bool same = role(name) == role(q.first);
       if (best && best_role && !same) continue;
       best = at;
       best_role = same;
     }
   if (!best) return false;
-  arrivals(*best).push_back({best->index, true, {q.leaf, {}, false}});
+  enter(*best, Arrival::behind, q.second);
   return true;
 }
 
 // Where nothing was replaced: the only group there is, or the only one that holds parameters of this role.
-bool Follower::enter_by_role(const Named& q) {
-  if (optimizers_.size() == 1 && optimizers_[0]->groups() == 1) {
-    tails_[{0, 0}].push_back({q.leaf, {}, false});
+bool Following::Placing::enter_by_role(const Named& q) {
+  if (f_.optimizers_.size() == 1 && f_.optimizers_[0]->groups() == 1) {
+    enter_at_end({0, 0}, q.second);
     return true;
   }
   if (groups_of_role_.empty())
     for (const auto& [name, leaf] : model_.named_parameters())
       for (const Place* at = where(leaf); at; at = next(at))
         groups_of_role_[std::string(role(name))].emplace(at->optimizer, at->group);
-  const auto it = groups_of_role_.find(std::string(role(q.name)));
+  const auto it = groups_of_role_.find(std::string(role(q.first)));
   if (it == groups_of_role_.end() || it->second.size() != 1) return false;
-  tails_[*it->second.begin()].push_back({q.leaf, {}, false});
+  enter_at_end(*it->second.begin(), q.second);
   return true;
 }
 
-void Follower::fail_unclear(const Succession& s, const Named& q, const char* why) const {
-  fail(ErrorCode::plan_refused, s.path, ": it is unclear in which parameter group the new '", q.name, "' (", q.leaf.view(),
+void Following::Placing::fail_unclear(const Succession& s, const Named& q, const char* why) {
+  fail(ErrorCode::plan_refused, s.path, ": it is unclear in which parameter group the new '", q.first, "' (", q.second.view(),
        ") belongs: ", why, "; name one by Options::group");
 }
 
-void Follower::place(const Succession& s, std::vector<std::pair<std::string, std::string>>* left_out) {
-  Predecessors predecessors(*s.before, live_);
+void Following::Placing::place(const Succession& s) {
+  Predecessors predecessors(*s.before, *f_.live_);
   const std::vector<Named>& olds = predecessors.all();
-  const bool optimized = std::ranges::any_of(olds, [&](const Named& p) { return where(p.leaf) != nullptr; });
-  for (const Named& q : named(*s.after)) {
-    if (!live_.fresh_set.contains(q.leaf.impl()) || where(q.leaf) || !placed_.insert(q.leaf.impl()).second) continue;
+  const auto& optimizers = f_.optimizers_;
+  for (const Named& q : s.after->named_parameters()) {
+    const Tensor& leaf = q.second;
+    if (!f_.live_->is_fresh(leaf) || where(leaf) || !placed_.insert(leaf.impl()).second) continue;
     const Named* p = predecessors.take(q);
-    if (p && where(p->leaf)) {
-      enter_instead(*p, q);
-      continue;
-    }
-    if (options_.group) {
-      GRAFT_CHECK(optimizers_.size() == 1 && *options_.group < optimizers_[0]->groups(), "surgery: there is no group ",
+    if (const Place* at = p ? where(p->second) : nullptr) {
+      for (; at; at = next(at)) enter(*at, Arrival::instead, leaf);
+    } else if (options_.group) {
+      GRAFT_CHECK(optimizers.size() == 1 && *options_.group < optimizers[0]->groups(), "surgery: there is no group ",
                   *options_.group, "; with several optimizers none can be named");
-      tails_[{0, *options_.group}].push_back({q.leaf, {}, false});
-      continue;
+      enter_at_end({0, *options_.group}, leaf);
+    } else if (!p && enter_beside(q, olds)) {
+    } else if (!olds.empty()) {  // what it replaces was not being optimized: it stays so
+      if (optimizers.size() == 1 && optimizers[0]->groups() > 1)
+        fail_unclear(s, q, std::ranges::any_of(olds, [&](const Named& n) { return where(n.second) != nullptr; })
+                               ? "the parameter that it replaces is in no group"
+                               : "no parameter of what it replaces is in the optimizer");
+      f_.left_out_.emplace_back(s.path, q.first);
+    } else if (!enter_by_role(q)) {
+      fail_unclear(s, q, "what it replaces has no parameters");
     }
-    if (!p && optimized && enter_beside(q, olds)) continue;
-    if (!olds.empty()) {  // what it replaces was not being optimized: it stays so
-      if (optimizers_.size() == 1 && optimizers_[0]->groups() > 1)
-        fail_unclear(s, q, optimized ? "the parameter that it replaces is in no group"
-                                     : "no parameter of what it replaces is in the optimizer");
-      if (left_out) left_out->emplace_back(s.path, q.name);
-      continue;
-    }
-    if (!enter_by_role(q)) fail_unclear(s, q, "what it replaces has no parameters");
   }
 }
 
-std::vector<GroupEdit> Follower::edits() {
-  std::vector<GroupEdit> result;
+Following::Following(const Optimizers& optimizers, const std::vector<Succession>& pairs,
+                     std::shared_ptr<const Liveness> live, const nn::Module& model, const FollowOptions& options)
+    : optimizers_(optimizers), live_(std::move(live)), carry_state_(options.carry_state) {
+  for (size_t o = 0; o < optimizers.size(); ++o) GRAFT_CHECK(optimizers[o], "optimizers: entry ", o, " is null");
+  if (optimizers.empty()) return;
+  Placing placing(*this, model, options);
+  for (const Succession& s : pairs) placing.place(s);
+  for (auto& [group, list] : arrivals_)
+    std::ranges::stable_sort(list, {}, [](const Arrival& a) { return std::pair(a.index, a.where); });
+}
+Following::~Following() = default;
+
+// ---- the groups as they are to be -------------------------------------------------------------------------------
+
+bool Following::still_holds() const {
+  auto place = places_.begin();
+  for (size_t o = 0; o < optimizers_.size(); ++o)
+    for (size_t g = 0; g < optimizers_[o]->groups(); ++g) {
+      const optim::Slots& slots = optimizers_[o]->slots(g);
+      for (size_t i = 0; i < slots.size(); ++i, ++place)
+        if (place == places_.end() || place->optimizer != o || place->group != g || place->index != i ||
+            place->param != slots[i].param.impl())
+          return false;
+    }
+  return place == places_.end();
+}
+
+const std::vector<Following::Arrival>& Following::arrivals(size_t optimizer, size_t group) const {
+  static const std::vector<Arrival> none;
+  const auto it = arrivals_.find({optimizer, group});
+  return it == arrivals_.end() ? none : it->second;
+}
+
+std::vector<Following::Resized> Following::resized() const {
+  std::vector<Resized> result;
   for (size_t o = 0; o < optimizers_.size(); ++o)
     for (size_t g = 0; g < optimizers_[o]->groups(); ++g) {
       const optim::Slots& now = optimizers_[o]->slots(g);
-      const auto at = arrivals_.find({o, g});
-      const auto tail = tails_.find({o, g});
-      const bool leaves = std::ranges::any_of(
-          now, [&](const optim::Slot& s) { return !s.keep && live_.dead_set.contains(s.param.impl()); });
-      if (!leaves && at == arrivals_.end() && tail == tails_.end()) continue;
-      GroupEdit edit{optimizers_[o], optimizers_[o]->alive(), g, {}};
-      edit.slots.reserve(now.size());
-      std::vector<Arrival> none;
-      std::vector<Arrival>& list = at == arrivals_.end() ? none : at->second;
-      std::ranges::stable_sort(list, {}, [](const Arrival& a) { return std::pair(a.index, a.behind); });
-      auto next = list.begin();
-      for (size_t i = 0; i < now.size(); ++i) {
-        if (now[i].keep || !live_.dead_set.contains(now[i].param.impl())) edit.slots.push_back(now[i]);
-        for (; next != list.end() && next->index == i; ++next) edit.slots.push_back(std::move(next->slot));
-      }
-      if (tail != tails_.end()) edit.slots.insert(edit.slots.end(), tail->second.begin(), tail->second.end());
-      result.push_back(std::move(edit));
+      const size_t gone = size_t(std::ranges::count_if(now, [&](const optim::Slot& s) { return leaves(s); }));
+      const size_t come = arrivals(o, g).size();
+      if (gone + come > 0) result.push_back({std::string(optimizers_[o]->name()), o, g, now.size(), now.size() - gone + come});
     }
   return result;
 }
 
-}  // namespace
-
-std::vector<GroupEdit> follow(const std::vector<optim::Optimizer*>& optimizers, const std::vector<Succession>& pairs,
-                              const Liveness& live, const nn::Module& model, const FollowOptions& options,
-                              std::vector<std::pair<std::string, std::string>>* left_out) {
-  if (optimizers.empty()) return {};
-  Follower f(optimizers, live, options, model);
-  for (const Succession& s : pairs) f.place(s, left_out);
-  return f.edits();
-}
-void check_follow(const std::vector<optim::Optimizer*>& optimizers, const std::vector<Succession>& pairs, const Liveness& live,
-                  const nn::Module& model, const FollowOptions& options,
-                  std::vector<std::pair<std::string, std::string>>& left_out) {
-  if (optimizers.empty()) return;
-  Follower f(optimizers, live, options, model);
-  for (const Succession& s : pairs) f.place(s, &left_out);
+std::vector<GroupEdit> Following::edits() const {
+  std::vector<GroupEdit> result;
+  for (const Resized& r : resized()) {
+    optim::Optimizer& optimizer = *optimizers_[r.optimizer];
+    GroupEdit edit{&optimizer, optimizer.alive(), r.group, {}};
+    edit.slots.reserve(r.after);
+    const std::vector<Arrival>& list = arrivals(r.optimizer, r.group);
+    auto next = list.begin();
+    const auto enter = [&](const optim::Slot* old) {
+      const Tensor& leaf = next->leaf;
+      const bool carry = carry_state_ && next->where == Arrival::instead && old->param.dim() == leaf.dim() &&
+                         old->param.dtype() == leaf.dtype();
+      edit.slots.push_back({leaf, carry ? carried(old->state, leaf) : optim::State{}, false});
+      ++next;
+    };
+    const optim::Slots& now = optimizer.slots(r.group);
+    for (size_t i = 0; i < now.size(); ++i) {
+      if (!leaves(now[i])) edit.slots.push_back(now[i]);
+      while (next != list.end() && next->index == i) enter(&now[i]);
+    }
+    while (next != list.end()) enter(nullptr);
+    result.push_back(std::move(edit));
+  }
+  return result;
 }
 
 std::vector<GroupEdit> unfollow(const std::vector<GroupEdit>& before, const Liveness& live) {
   std::vector<GroupEdit> result;
   for (const GroupEdit& b : before) {
     if (b.alive.expired()) continue;
-    std::unordered_map<const TensorImpl*, const optim::Slot*> now;
+    std::pmr::monotonic_buffer_resource arena;
+    std::pmr::unordered_map<const TensorImpl*, const optim::Slot*> now(&arena);
+    now.reserve(b.optimizer->slots(b.group).size());
     for (const optim::Slot& s : b.optimizer->slots(b.group)) now[s.param.impl()] = &s;
     GroupEdit edit{b.optimizer, b.alive, b.group, {}};
+    edit.slots.reserve(b.slots.size());
     for (const optim::Slot& s : b.slots) {
       const auto it = now.find(s.param.impl());
       if (it != now.end()) edit.slots.push_back(*it->second);
-      else if (live.dead_set.contains(s.param.impl())) edit.slots.push_back(s);
+      else if (live.is_dead(s.param)) edit.slots.push_back(s);
       if (it != now.end()) now.erase(it);
     }
     for (const optim::Slot& s : b.optimizer->slots(b.group))  // added since
-      if (now.contains(s.param.impl()) && !live.fresh_set.contains(s.param.impl())) edit.slots.push_back(s);
+      if (now.contains(s.param.impl()) && !live.is_fresh(s.param)) edit.slots.push_back(s);
     result.push_back(std::move(edit));
   }
   return result;

@@ -1,8 +1,12 @@
 // How optimizers follow an edit: by liveness. Exactly the dead parameters leave, and the new live ones enter, once, in
 // the places of those they replace (weight for weight, bias for bias).
 #pragma once
+#include <map>
+#include <memory>
+#include <memory_resource>
+#include <optional>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 #include "graft/nn/module.h"
 #include "graft/optim/optimizer.h"
@@ -17,12 +21,22 @@ struct Succession {
 };
 
 // The parameters that an edit takes out of the model and puts into it.
-struct Liveness {
-  std::vector<Tensor> dead, fresh;
-  std::unordered_set<const TensorImpl*> dead_set, fresh_set;
+class Liveness {
+ public:
+  std::vector<Tensor> dead, fresh;  // each once, in the order of the model
 
-  void add_dead(const Tensor& t) { if (dead_set.insert(t.impl()).second) dead.push_back(t); }
-  void add_fresh(const Tensor& t) { if (fresh_set.insert(t.impl()).second) fresh.push_back(t); }
+  Liveness(const std::vector<Tensor>& before, const std::vector<Tensor>& after);
+  bool is_dead(const Tensor& t) const { return has(t, kBefore); }
+  bool is_fresh(const Tensor& t) const { return has(t, kAfter); }
+
+ private:
+  enum : uint8_t { kBefore = 1, kAfter = 2 };  // both: it stays
+  bool has(const Tensor& t, uint8_t where) const {
+    const auto it = where_.find(t.impl());
+    return it != where_.end() && it->second == where;
+  }
+  std::pmr::monotonic_buffer_resource arena_;
+  std::pmr::unordered_map<const TensorImpl*, uint8_t> where_{&arena_};
 };
 
 // A group as it is to be; exchanged with the optimizer's by commit.
@@ -37,14 +51,40 @@ struct FollowOptions {
   std::optional<size_t> group;
   bool carry_state = false;
 };
-// Would follow() succeed? `left_out` receives new parameters that enter no optimizer because what they replace was in none.
-void check_follow(const std::vector<optim::Optimizer*>&, const std::vector<Succession>&, const Liveness&,
-                  const nn::Module& model, const FollowOptions&,
-                  std::vector<std::pair<std::string, std::string>>& left_out);
-// Changes nothing; returns the groups that differ. Error plan_refused where the group of a new parameter is unclear.
-std::vector<GroupEdit> follow(const std::vector<optim::Optimizer*>&, const std::vector<Succession>&, const Liveness&,
-                              const nn::Module& model, const FollowOptions&,
-                              std::vector<std::pair<std::string, std::string>>* left_out = nullptr);
+
+// Where every new parameter enters. Found once, when an edit is planned; changes nothing.
+class Following {
+ public:
+  using Optimizers = std::vector<optim::Optimizer*>;
+  // Error plan_refused where the group of a new parameter is unclear.
+  Following(const Optimizers&, const std::vector<Succession>&, std::shared_ptr<const Liveness>, const nn::Module& model,
+            const FollowOptions&);
+  ~Following();
+
+  // New parameters that enter no optimizer because what they replace was in none: path of the module, name in it.
+  const std::vector<std::pair<std::string, std::string>>& left_out() const { return left_out_; }
+  struct Resized {  // a group that differs, and its number of parameters
+    std::string name;
+    size_t optimizer, group, before, after;
+  };
+  std::vector<Resized> resized() const;
+  bool still_holds() const;              // are the optimizers' groups made up as they were?
+  std::vector<GroupEdit> edits() const;  // the groups that differ, with the state of this moment
+
+ private:
+  struct Place;
+  struct Arrival;
+  class Placing;
+  bool leaves(const optim::Slot& s) const { return !s.keep && live_->is_dead(s.param); }
+  const std::vector<Arrival>& arrivals(size_t optimizer, size_t group) const;
+
+  const Optimizers optimizers_;
+  std::shared_ptr<const Liveness> live_;
+  bool carry_state_;
+  std::vector<Place> places_;  // of the parameters in the optimizers' groups, in their order
+  std::map<std::pair<size_t, size_t>, std::vector<Arrival>> arrivals_;  // by optimizer and group, sorted
+  std::vector<std::pair<std::string, std::string>> left_out_;
+};
 
 // The way back: removed parameters return to their places with the state they had, fresh ones leave, all else stays as
 // it is now. `before` is what follow's groups held when they were exchanged.

@@ -25,7 +25,7 @@ Graph::Node* Graph::find(const nn::Module* m) {
 Graph::Node& Graph::add(const nn::ModulePtr& keep, nn::Module& m) {
   Node*& n = by_module_[&m];
   if (n) return *n;
-  n = &nodes_.emplace_back();
+  n = &nodes_.emplace_back(&arena_);
   n->module = &m;
   n->keep = keep;
   return *n;

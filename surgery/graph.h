@@ -2,6 +2,7 @@
 // of the model is written; slots of modules that the plan itself has made are.
 #pragma once
 #include <deque>
+#include <memory_resource>
 #include <unordered_map>
 #include <vector>
 #include "graft/nn/module.h"
@@ -11,9 +12,10 @@ namespace graft::inline v1::surgery {
 class Graph {
  public:
   struct Node {
+    explicit Node(std::pmr::memory_resource* memory) : slots(memory) {}
     nn::Module* module = nullptr;
     nn::ModulePtr keep;                  // null for a root that is not shared
-    std::vector<nn::ChildEntry*> slots;  // that hold it, in the order in which they are reached
+    std::pmr::vector<nn::ChildEntry*> slots;  // that hold it, in the order in which they are reached
     int live = 0;                        // how many of them are reached from the root; the root has one more
     int depth = 0;                       // replacements that it lies within
     bool original = false;               // part of the model as it was
@@ -28,7 +30,7 @@ class Graph {
 
   Node& root() { return *root_; }
   const std::vector<Node*>& originals() const { return originals_; }  // pre-order, root first
-  const std::deque<Node>& nodes() const { return nodes_; }
+  const std::pmr::deque<Node>& nodes() const { return nodes_; }
   Node* find(const nn::Module*);
   const nn::ModulePtr& content(nn::ChildEntry*) const;  // as it would be
 
@@ -50,12 +52,13 @@ class Graph {
   void leave(Node&);
   void check_parts(Node& replaced, nn::Module& r);
 
-  std::deque<Node> nodes_;
-  std::unordered_map<const nn::Module*, Node*> by_module_;
+  std::pmr::monotonic_buffer_resource arena_;  // of all that is kept per module
+  std::pmr::deque<Node> nodes_{&arena_};
+  std::pmr::unordered_map<const nn::Module*, Node*> by_module_{&arena_};
   std::vector<Node*> originals_;
   Node* root_ = nullptr;
   std::vector<SlotChange> changes_;
-  std::unordered_map<const nn::ChildEntry*, size_t> change_of_;
+  std::pmr::unordered_map<const nn::ChildEntry*, size_t> change_of_{&arena_};
   nn::ModulePtr new_root_;
   struct Seen { nn::ChildEntry* slot; nn::ModulePtr module; void* typed; };
   std::vector<Seen> snapshot_;

@@ -63,15 +63,8 @@ class Inheritance {
     if (o.inherit_training) part.set_training(before_.training());
   }
   void apply_to_whole(nn::Module& after, const std::string& path) const {
+    inherit_requires_grad(after, path);
     const Options& o = draft_.options;
-    std::unordered_map<std::string, Tensor> olds;
-    for (auto& [name, leaf] : before_.named_parameters()) olds.emplace(std::move(name), std::move(leaf));
-    for (auto& [name, leaf] : after.named_parameters()) {
-      const auto old = olds.find(name);
-      if (old == olds.end() || old->second.is_same(leaf) || old->second.requires_grad() == leaf.requires_grad()) continue;
-      if (o.inherit_requires_grad) leaf.requires_grad_(old->second.requires_grad());
-      else note(Note::Kind::requires_grad_differs, path, name + (leaf.requires_grad() ? " will require grad" : " will not require grad"));
-    }
     const nn::HookTable* hooks = before_.hooks();
     if (!hooks) return;
     size_t n = 0;
@@ -83,6 +76,25 @@ class Inheritance {
   }
 
  private:
+  void inherit_requires_grad(nn::Module& after, const std::string& path) const {
+    const auto olds = before_.named_parameters();
+    auto old = olds.begin();
+    std::unordered_map<std::string_view, const Tensor*> by_name;  // when the two do not have the same names in order
+    for (auto& [name, leaf] : after.named_parameters()) {
+      const Tensor* t = nullptr;
+      if (old != olds.end() && old->first == name) {
+        t = &old++->second;
+      } else {
+        if (by_name.empty())
+          for (const auto& [n, l] : olds) by_name.emplace(n, &l);
+        const auto it = by_name.find(name);
+        if (it != by_name.end()) t = it->second;
+      }
+      if (!t || t->is_same(leaf) || t->requires_grad() == leaf.requires_grad()) continue;
+      if (draft_.options.inherit_requires_grad) leaf.requires_grad_(t->requires_grad());
+      else note(Note::Kind::requires_grad_differs, path, name + (leaf.requires_grad() ? " will require grad" : " will not require grad"));
+    }
+  }
   bool fits(const Tensor& t) const { return !like_ || (t.dtype() == like_->dtype() && t.device() == like_->device()); }
   Tensor converted(const Tensor& t) const {
     if (!like_) return t;
@@ -166,24 +178,18 @@ void Planner::accept(Node& n, const Policy& p, const Site& site, nn::ModulePtr a
 
 // Which parameters die and which are new; linear in the model.
 void find_liveness(detail::Draft& d) {
-  std::unordered_set<const TensorImpl*> before, after;
   const std::vector<Tensor> old = d.root.module->parameters();
   std::vector<Tensor> now;
-  before.reserve(old.size());
-  after.reserve(old.size());
-  for (const Tensor& t : old) before.insert(t.impl());
+  now.reserve(old.size());
   for (const Node& n : d.graph.nodes())
     if (n.live > 0)
       for (const auto& e : n.module->param_entries())
-        if (e->leaf.defined() && after.insert(e->leaf.impl()).second) now.push_back(e->leaf);
-  for (const Tensor& t : old) {
-    d.before += t.numel();
-    if (!after.contains(t.impl())) d.live->add_dead(t);
-  }
-  for (const Tensor& t : now) {
-    d.after += t.numel();
-    if (!before.contains(t.impl())) d.live->add_fresh(t);
-  }
+        if (e->leaf.defined()) now.push_back(e->leaf);
+  d.live = std::make_shared<const Liveness>(old, now);
+  for (const Tensor& t : old) d.before += t.numel();
+  d.after = d.before;
+  for (const Tensor& t : d.live->dead) d.after -= t.numel();
+  for (const Tensor& t : d.live->fresh) d.after += t.numel();
 }
 
 // Runs the edited model on shapes alone.
@@ -226,8 +232,9 @@ std::vector<Succession> detail::Draft::successions() const {
   }
   return list;
 }
-std::vector<GroupEdit> detail::Draft::group_edits(std::vector<std::pair<std::string, std::string>>* left_out) const {
-  return follow(options.optimizers, successions(), *live, *root.module, {options.group, options.carry_state}, left_out);
+std::shared_ptr<const Following> detail::Draft::follow() const {
+  const FollowOptions how{options.group, options.carry_state};
+  return std::make_shared<const Following>(options.optimizers, successions(), live, *root.module, how);
 }
 
 Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options) {
@@ -252,10 +259,9 @@ Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options)
               "surgery: no policy replaced anything");
   check_root(*draft);
   find_liveness(*draft);
-  std::vector<std::pair<std::string, std::string>> left_out;
-  check_follow(draft->options.optimizers, draft->successions(), *draft->live, *draft->root.module,
-               {draft->options.group, draft->options.carry_state}, left_out);
-  for (const auto& [path, name] : left_out)
+  draft->following = draft->follow();
+  draft->resized = draft->following->resized();
+  for (const auto& [path, name] : draft->following->left_out())
     draft->notes.push_back({Note::Kind::not_optimized, path, name + " enters no optimizer: what it replaces is in none"});
   if (draft->options.optimizers.empty() && !draft->live->fresh.empty())
     draft->notes.push_back({Note::Kind::no_optimizer, "", concat(draft->live->fresh.size(), " new parameters: make the optimizer "

@@ -63,9 +63,8 @@ std::ostream& operator<<(std::ostream& o, const Plan& plan) {
   if (rows.size() > 1) print_table(o, rows);
   o << "  parameters " << d.before << " -> " << d.after << "; tensors: " << d.live->dead.size() << " leave, "
     << d.live->fresh.size() << " enter\n";
-  for (const GroupEdit& g : d.group_edits())
-    o << "  " << g.optimizer->name() << " group " << g.group << ": " << g.optimizer->slots(g.group).size() << " -> "
-      << g.slots.size() << " parameters\n";
+  for (const Following::Resized& r : d.resized)
+    o << "  " << r.name << " group " << r.group << ": " << r.before << " -> " << r.after << " parameters\n";
   for (const Note& n : d.notes) o << "  note (" << text_of(n.kind) << ") " << (n.path.empty() ? "" : n.path + ": ") << n.text << '\n';
   return o;
 }

@@ -236,6 +236,33 @@ TEST(Optim, clip_grad_norm_scales_all_gradients_by_one_factor) {
   q.set_grad(tensor({std::nan("")}, f64));
   message([&] { clip_grad_norm_({p, q}, 1, 2, true); }, ErrorCode::invalid_argument);
   EXPECT_NEAR(p.grad().at({0}), 0.3, 1e-6);
+  EXPECT_EQ(clip_grad_norm_({none}, 1).item<double>(), 0);
+}
+TEST(Optim, clip_grad_norm_takes_every_floating_dtype_and_counts_a_shared_parameter_once) {
+  for (const DType t : {f32, f64, f16, bf16}) {
+    const Tensor p = zeros({2}, t).requires_grad_(), q = zeros({0}, t).requires_grad_();
+    p.set_grad(tensor({300.0, 400.0}, t)), q.set_grad(zeros({0}, t));  // squares overflow in f16
+    EXPECT_NEAR(clip_grad_norm_({p, p, q}, 5).item<double>(), 500, 1) << name_of(t);
+    EXPECT_NEAR(p.grad().at({1}), 4, 0.02) << name_of(t);
+  }
+  const Tensor z = zeros({1}, c64).requires_grad_();
+  z.set_grad(tensor({std::complex<float>(3, 4)}));
+  EXPECT_NEAR(clip_grad_norm_({z}, 1).item<double>(), 5, 1e-6);
+  EXPECT_NEAR(real(z.grad()).item<double>(), 0.6, 1e-6);
+}
+TEST(Optim, clip_grad_value_bounds_every_element) {
+  const Tensor p = leaf({0, 0, 0}), none = leaf({1});
+  p.set_grad(tensor({-3.0, 0.25, std::nan("")}, f64));
+  clip_grad_value_({p, none}, 0.5);
+  EXPECT_EQ(p.grad().at({0}), -0.5);
+  EXPECT_EQ(p.grad().at({1}), 0.25);
+  EXPECT_TRUE(std::isnan(p.grad().at({2})));
+  const Tensor half = zeros({2}, bf16).requires_grad_();
+  half.set_grad(tensor({7.0, -7.0}, bf16));
+  clip_grad_value_({half}, 2);
+  EXPECT_EQ(half.grad().at({0}), 2);
+  EXPECT_EQ(half.grad().at({1}), -2);
+  message([&] { clip_grad_value_({p}, -1); }, ErrorCode::invalid_argument);
 }
 
 // ---- schedules: values of torch.optim.lr_scheduler 2.15 --------------------------------------------------------

@@ -67,7 +67,7 @@ TEST(Contract, KM22_a_failed_allocation_in_plan_changes_nothing) {
   fails_everywhere([](State&) {}, [](State& s) { s.make_plan(); }, 100);
 }
 TEST(Contract, KM22_a_failed_allocation_in_apply_changes_nothing) {
-  fails_everywhere([](State& s) { s.make_plan(); }, [](State& s) { s.edit = s.plan->apply(); }, 50);
+  fails_everywhere([](State& s) { s.make_plan(); }, [](State& s) { s.edit = s.plan->apply(); }, 40);
 }
 TEST(Contract, KM22_a_failed_allocation_in_undo_changes_nothing) {
   fails_everywhere(
@@ -75,7 +75,7 @@ TEST(Contract, KM22_a_failed_allocation_in_undo_changes_nothing) {
         s.make_plan();
         s.edit = s.plan->apply();
       },
-      [](State& s) { s.edit->undo(); }, 10);
+      [](State& s) { s.edit->undo(); }, 5);
 }
 TEST(Contract, KM22_a_failed_allocation_in_clone_changes_nothing) {
   fails_everywhere([](State&) {}, [](State& s) { s.net->clone(); }, 20);
