@@ -2,6 +2,7 @@
 #pragma once
 #include "graft/surgery/follow.h"
 #include "graft/surgery/graph.h"
+#include "graft/nn/child_list.h"
 #include "graft/surgery/plan.h"
 
 namespace graft::inline v1::surgery::detail {
@@ -16,6 +17,12 @@ struct Draft {
   Graph graph;
   std::shared_ptr<std::vector<Change>> changes = std::make_shared<std::vector<Change>>();  // shared with what apply() returns
   std::vector<Note> notes;
+  std::vector<Declined> declined;
+  std::optional<Cost> cost_before, cost_after;  // of the example
+  std::vector<std::pair<std::string, std::pair<Graph::Node*, Graph::Node*>>> inserted;  // beside whom, who
+  struct Copying { size_t change; Carry how; uint64_t versions; };  // of what was copied, at that time
+  std::vector<Copying> copied;
+  void copy_weights(Copying&, Change&) const;  // into the new module, unless they are there already
   Indices indices;                                // as apply() leaves them
   std::vector<std::pair<std::string, Graph::Node*>> replaced;  // of the model as it was, each once
   std::shared_ptr<const Liveness> live;
@@ -23,6 +30,7 @@ struct Draft {
   std::vector<Following::Resized> resized;        // as it was planned
   int64_t before = 0, after = 0;                  // numbers of parameters
 
+  std::vector<std::string> leaving() const, entering() const;  // names of parameters
   std::vector<Succession> successions() const;
   std::shared_ptr<const Following> follow() const;
 };
@@ -40,6 +48,8 @@ struct Journal {
   Root root;
   std::shared_ptr<const std::vector<Change>> changes;
   std::vector<SlotSwap> slots;
+  std::vector<nn::ChildList> lists;
+  bool exchanged = false;
   nn::ModulePtr other_root;  // where the root itself is exchanged
   std::vector<GroupEdit> groups;
   HookMoves hooks;
@@ -53,5 +63,6 @@ struct Journal {
 };
 
 std::unique_ptr<Journal> build_journal(const Draft&);
+std::vector<Carried> weights_of(const Change&);  // also where nothing was to be carried
 
 }  // namespace graft

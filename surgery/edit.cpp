@@ -7,11 +7,16 @@ namespace graft::inline v1::surgery {
 namespace detail {
 
 void Journal::exchange_slots() noexcept {
+  if (exchanged)
+    for (auto l = lists.rbegin(); l != lists.rend(); ++l) l->exchange();
   for (SlotSwap& s : slots) {
     void* typed = s.slot->typed;
     s.slot->commit(s.module, s.typed);
     s.typed = typed;
   }
+  if (!exchanged)
+    for (nn::ChildList& l : lists) l.exchange();
+  exchanged = !exchanged;
 }
 
 void Journal::commit() noexcept {
@@ -31,7 +36,9 @@ std::unique_ptr<Journal> build_journal(const Draft& d) {
   j->root = d.root;
   j->changes = d.changes;
   for (const Graph::SlotChange& c : d.graph.slot_changes())
-    j->slots.push_back({c.slot, c.slot->owner->weak_from_this().lock(), c.module, c.slot->check(c.module), c.module.get()});
+    if (!d.graph.is_aside(c.slot))
+      j->slots.push_back({c.slot, c.slot->owner->weak_from_this().lock(), c.module, c.slot->check(c.module), c.module.get()});
+  for (const Graph::ListChange& c : d.graph.list_changes()) j->lists.emplace_back(*c.owner, c.items);
   j->other_root = d.graph.new_root();
   j->live = d.live;
   return j;
@@ -44,6 +51,7 @@ Edit Plan::apply() {
   std::string where;
   GRAFT_CHECK(draft_->graph.unchanged(&where), ErrorCode::concurrent_modification,
               "surgery: the plan was made for another state of the model, which has changed at '", where, "'; plan again");
+  for (detail::Draft::Copying& c : draft_->copied) draft_->copy_weights(c, (*draft_->changes)[c.change]);
   std::unique_ptr<detail::Journal> journal = detail::build_journal(*draft_);
   if (!draft_->following->still_holds()) draft_->following = draft_->follow();
   journal->groups = draft_->following->edits();
@@ -70,6 +78,10 @@ void Edit::undo() {
   for (const detail::SlotSwap& s : j.slots) {
     if (!s.slot->removed && s.slot->module.get() == s.placed) continue;
     conflicts += (conflicts.empty() ? "'" : ", '") + s.slot->path() + "'" + (s.slot->removed ? " (removed)" : "");
+  }
+  for (nn::ChildList& l : j.lists) {
+    if (!l.in_place()) conflicts += (conflicts.empty() ? "the list of '" : ", the list of '") + l.owner().path() + "'";
+    l.prepare();
   }
   GRAFT_CHECK(conflicts.empty(), ErrorCode::plan_refused, "undo: later edits have changed ", conflicts,
               "; undo those first");

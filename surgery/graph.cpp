@@ -13,7 +13,9 @@ Graph::Graph(nn::Module& root, nn::ModulePtr owner) {
   originals_.insert(originals_.end(), entered.begin(), entered.end());
   for (Node* n : originals_) {
     n->original = true;
-    entries_.emplace_back(n->module, n->module->child_entries().size());
+    states_.push_back({n->module, n->module->child_entries().size(), n->module->training()});
+    for (const auto& e : n->module->param_entries())
+      leaves_.push_back({e.get(), e->leaf.impl(), e->leaf.defined() ? e->leaf.dtype() : DType{}, e->leaf.defined() ? e->leaf.device() : Device()});
     for (const auto& e : n->module->child_entries()) snapshot_.push_back({e.get(), e->module, e->typed});
   }
 }
@@ -32,6 +34,8 @@ Graph::Node& Graph::add(const nn::ModulePtr& keep, nn::Module& m) {
 }
 
 const nn::ModulePtr& Graph::content(nn::ChildEntry* e) const {
+  if (!aside_.empty())
+    if (const auto it = aside_.find(e); it != aside_.end()) return it->second;
   if (changes_.empty()) return e->module;
   const auto it = change_of_.find(e);
   return it == change_of_.end() ? e->module : changes_[it->second].module;
@@ -43,13 +47,12 @@ void Graph::enter(Node& n, int depth, std::vector<Node*>& entered) {
   std::vector<Level> stack{{&n, 0}};
   while (!stack.empty()) {
     auto& [node, next] = stack.back();
-    const auto& entries = node->module->child_entries();
-    if (next == entries.size()) {
+    if (next == children_of(*node->module)) {
       node->entered = true;
       stack.pop_back();
       continue;
     }
-    nn::ChildEntry* e = entries[next++].get();
+    nn::ChildEntry* e = child_of(*node->module, next++);
     const nn::ModulePtr& m = content(e);
     if (!m) continue;
     Node& child = add(m, *m);
@@ -66,8 +69,8 @@ void Graph::leave(Node& n) {
   while (!dying.empty()) {
     const Node* node = dying.back();
     dying.pop_back();
-    for (const auto& e : node->module->child_entries()) {
-      const nn::ModulePtr& m = content(e.get());
+    for (size_t i = 0; i < children_of(*node->module); ++i) {
+      const nn::ModulePtr& m = content(child_of(*node->module, i));
       if (!m) continue;
       Node* child = find(m.get());
       if (--child->live == 0) dying.push_back(child);
@@ -75,7 +78,8 @@ void Graph::leave(Node& n) {
   }
 }
 
-void Graph::check_parts(Node& replaced, nn::Module& r) {
+// `replaced` may have parts that r takes over; null: nothing is replaced.
+void Graph::check_parts(Node* replaced, nn::Module& r) {
   const auto walk = [](nn::Module& from, auto&& visit) {
     std::vector<nn::Module*> todo{&from};
     while (!todo.empty()) {
@@ -96,50 +100,66 @@ void Graph::check_parts(Node& replaced, nn::Module& r) {
     if (!seen.insert(&m).second) return false;
     const Node* n = find(&m);
     if (!n || !n->original) return true;
-    if (&m != replaced.module) taken.push_back(&m);
+    if (!replaced || &m != replaced->module) taken.push_back(&m);
     return false;
   });
   if (taken.empty()) return;
-  walk(*replaced.module, [&](nn::Module& m) { return within.insert(&m).second; });
+  if (replaced) walk(*replaced->module, [&](nn::Module& m) { return within.insert(&m).second; });
   for (const nn::Module* m : taken)
     GRAFT_CHECK(within.contains(m), ErrorCode::plan_refused, "the replacement ", nn::type_name(r), " contains ",
                 m == root_->module ? "the model itself" : "'" + m->path() + "'",
                 ", which is part of the model already; clone() it, or share it by a slot after the surgery");
 }
 
+std::vector<nn::ChildEntry*> Graph::live_slots(const Node& n) const {
+  std::vector<nn::ChildEntry*> live;
+  for (nn::ChildEntry* e : n.slots) {
+    const auto owner = by_module_.find(e->owner);
+    if (owner != by_module_.end() && owner->second->live > 0 && content(e).get() == n.module) live.push_back(e);
+  }
+  return live;
+}
+void Graph::set_content(nn::ChildEntry* e, const nn::ModulePtr& m) {
+  if (const auto it = aside_.find(e); it != aside_.end()) {
+    it->second = m;
+  } else if (!find(e->owner)->original) {
+    e->put(m);  // of a module that this plan has made
+  } else if (const auto [at, added] = change_of_.emplace(e, changes_.size()); added) {
+    changes_.push_back({e, m});
+  } else {
+    changes_[at->second].module = m;
+  }
+}
+void Graph::arrive(Node& n, int slots, int depth, std::vector<Node*>& entered) {
+  const bool starts = n.live == 0;
+  n.live += slots;
+  if (!starts) return;
+  n.depth = depth;
+  entered.push_back(&n);
+  enter(n, depth, entered);
+}
+void Graph::depart(Node& n, int slots) {
+  n.live -= slots;
+  if (n.live == 0) leave(n);
+}
+
 void Graph::replace(Node& node, const nn::ModulePtr& r, std::vector<Node*>& entered) {
-  check_parts(node, *r);
+  check_parts(&node, *r);
   GRAFT_CHECK(find(r.get()) || r->holders().empty(), ErrorCode::plan_refused, "the replacement ", nn::type_name(*r),
               " is part of another model, at '", r->path(), "'; clone() it");
-  std::vector<nn::ChildEntry*> live;
-  for (nn::ChildEntry* e : node.slots)
-    if (Node* owner = find(e->owner); owner && owner->live > 0 && content(e).get() == node.module) live.push_back(e);
+  const std::vector<nn::ChildEntry*> live = live_slots(node);
+  for (nn::ChildEntry* e : live) e->check(r);
   Node& next = add(r, *r);
   for (nn::ChildEntry* e : live) {
-    if (!find(e->owner)->original) {
-      e->put(r);  // of a module that this plan has made
-    } else if (const auto [it, added] = change_of_.emplace(e, changes_.size()); added) {
-      e->check(r);
-      changes_.push_back({e, r});
-    } else {
-      e->check(r);
-      changes_[it->second].module = r;
-    }
+    set_content(e, r);
     next.slots.push_back(e);
   }
   const bool root = root_ == &node;
   if (root) new_root_ = r, root_ = &next;
   const int moved = int(live.size()) + root;
-  const bool starts = next.live == 0;
-  next.live += moved;
-  if (starts) {
-    next.depth = node.depth + 1;
-    entered.push_back(&next);
-    enter(next, node.depth + 1, entered);
-  }
+  arrive(next, moved, node.depth + 1, entered);
   node.successor = r;
-  node.live -= moved;
-  if (node.live == 0) leave(node);
+  depart(node, moved);
 }
 
 bool Graph::unchanged(std::string* where) const {
@@ -147,10 +167,15 @@ bool Graph::unchanged(std::string* where) const {
     if (where) *where = m.path();
     return false;
   };
-  for (const auto& [m, n] : entries_)
-    if (m->child_entries().size() != n) return differs(*m);
+  for (const State& s : states_)
+    if (s.module->child_entries().size() != s.children || s.module->training() != s.training) return differs(*s.module);
   for (const Seen& s : snapshot_)
     if (s.slot->removed || s.slot->module != s.module) return differs(*s.slot->owner);
+  for (const Leaf& l : leaves_) {
+    const Tensor& now = l.entry->leaf;
+    if (l.entry->removed || now.impl() != l.leaf || (l.leaf && (now.dtype() != l.dtype || now.device() != l.device)))
+      return differs(*l.entry->owner);
+  }
   return true;
 }
 

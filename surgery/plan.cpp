@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include "graft/nn/call.h"
+#include "graft/nn/containers.h"
+#include "graft/nn/parallel.h"
 #include "graft/surgery/draft.h"
 
 namespace graft::inline v1::surgery {
@@ -122,58 +124,157 @@ class Planner {
   void run() {
     for (size_t i = d_.options.include_root ? 0 : 1; i < queue_.size(); ++i)  // the root comes first; grows while it runs
       if (queue_[i]->live > 0 && !queue_[i]->answered) offer(*queue_[i]);
+    d_.graph.settle();
+    for (const auto& [change, node] : placed_) (*d_.changes)[change].path = d_.graph.path_after(*node);
+    note_unasked();
   }
 
  private:
   void offer(Node& n);
-  void accept(Node& n, const Policy&, const Site&, nn::ModulePtr after);
+  bool accept(Node& n, const Policy&, const Site&, Answer&);
+  void replace(Node& n, const Policy&, const Site&, const nn::ModulePtr& after);
+  void remove(Node& n, const Policy&, const Site&, Removal);
+  void insert(Node& n, const Policy&, const Site&, const nn::ModulePtr&, bool behind);
+  void exchange(Node& n, const Policy&, const Site&, const nn::ModulePtr& with);
+  void enter(const std::vector<Node*>& entered, const nn::Module& before);
+  void take_weights(const Policy&, Change&);
+  void note_unasked();
   std::string path_of(const Node& n) const { return n.slots.empty() ? std::string() : n.slots[0]->path(); }
+  Change change_of(const Node& n, const Policy& p, const Site& site, nn::ModulePtr after) const {
+    Change c{path_of(n), {}, n.keep, std::move(after), p.name, site.index};
+    for (size_t i = 1; i < n.slots.size(); ++i) c.aliases.push_back(n.slots[i]->path());
+    return c;
+  }
 
   detail::Draft& d_;
   std::vector<Node*> queue_;
+  std::vector<std::pair<size_t, Node*>> placed_;  // changes whose path is known in the end
 };
 
 void Planner::offer(Node& n) {
   for (const Policy& p : d_.policies) {
+    if (n.answered || n.live == 0) return;
     if (!p.matches(*n.module)) continue;
     const Site site{d_.indices[p.type]++, n.keep, n.depth, n.slots.empty() ? nullptr : n.slots[0]};
-    nn::ModulePtr after;
+    Answer answer;
     try {
-      after = p.answer(*n.module, site);
+      answer = p.answer(*n.module, site);
     } catch (Error& e) {
       e.within(site.path(), nn::type_name(*n.module));
       throw;
     }
-    if (!after) continue;
-    return accept(n, p, site, std::move(after));  // later policies are not asked about this module
+    if (answer.kind == Answer::Kind::none) continue;
+    if (answer.kind == Answer::Kind::decline) {
+      d_.declined.push_back({path_of(n), p.name, std::move(answer.code), std::move(answer.text)});
+      continue;
+    }
+    // Later policies are not asked about this module, but where something was only put beside it.
+    if (accept(n, p, site, answer) && answer.kind != Answer::Kind::insert) return;
   }
 }
 
-void Planner::accept(Node& n, const Policy& p, const Site& site, nn::ModulePtr after) {
-  n.answered = true;
-  Change change{path_of(n), {}, n.keep, after, p.name, site.index};
-  for (size_t i = 1; i < n.slots.size(); ++i) change.aliases.push_back(n.slots[i]->path());
+bool Planner::accept(Node& n, const Policy& p, const Site& site, Answer& a) {
+  const std::string path = path_of(n);
+  try {
+    switch (a.kind) {
+      case Answer::Kind::replace: replace(n, p, site, a.module); break;
+      case Answer::Kind::remove: remove(n, p, site, a.removal); break;
+      case Answer::Kind::insert: insert(n, p, site, a.module, a.behind); break;
+      default: exchange(n, p, site, a.module);
+    }
+  } catch (Error& e) {
+    if (d_.options.skip_refused) {
+      d_.declined.push_back({path, p.name, std::string(name_of(e.code())), e.text()});
+      return false;
+    }
+    e.within(path, nn::type_name(*n.module));
+    throw;
+  }
+  return true;
+}
+
+void Planner::enter(const std::vector<Node*>& entered, const nn::Module& before) {
+  const Inheritance inherit(d_, before);
+  for (Node* part : entered)
+    if (!part->original) inherit.apply_to(*part->module);
+  if (!d_.options.recurse) return;
+  for (Node* part : entered)
+    if (!part->original) queue_.push_back(part);
+}
+
+void Planner::replace(Node& n, const Policy& p, const Site& site, const nn::ModulePtr& after) {
+  Change change = change_of(n, p, site, after);
   if (after.get() != n.module) {
     GRAFT_CHECK(n.depth < d_.options.max_depth, ErrorCode::plan_refused, "surgery: '", change.path, "' (",
                 nn::type_name(*n.module), ") is the answer to an answer, ", n.depth, " deep, and the policy for ", p.name,
                 " replaces it again; raise Options::max_depth if that ends");
     std::vector<Node*> entered;
-    try {
-      d_.graph.replace(n, after, entered);
-    } catch (Error& e) {
-      e.within(change.path, nn::type_name(*n.module));
-      throw;
-    }
-    const Inheritance inherit(d_, *n.module);
-    for (Node* part : entered)
-      if (!part->original) inherit.apply_to(*part->module);
-    inherit.apply_to_whole(*after, change.path);
+    d_.graph.replace(n, after, entered);
+    enter(entered, *n.module);
+    Inheritance(d_, *n.module).apply_to_whole(*after, change.path);
+    take_weights(p, change);
     if (n.original) d_.replaced.emplace_back(change.path, &n);
-    if (d_.options.recurse)
-      for (Node* part : entered)
-        if (!part->original) queue_.push_back(part);
   }
+  n.answered = true;
   d_.changes->push_back(std::move(change));
+}
+
+void Planner::take_weights(const Policy& p, Change& change) {
+  if (p.options.carry == Carry::none) return;
+  d_.copied.push_back({d_.changes->size(), p.options.carry, ~uint64_t{0}});
+  d_.copy_weights(d_.copied.back(), change);
+}
+
+void Planner::remove(Node& n, const Policy& p, const Site& site, Removal how) {
+  const nn::ModulePtr stand_in = nn::make<nn::Identity>();
+  Change change = change_of(n, p, site, nullptr);
+  std::vector<Node*> entered;
+  d_.graph.remove(n, stand_in, how == Removal::identity, entered);
+  enter(entered, *n.module);
+  if (!entered.empty()) change.after = stand_in;
+  n.answered = true;
+  d_.changes->push_back(std::move(change));
+}
+
+void Planner::insert(Node& n, const Policy& p, const Site& site, const nn::ModulePtr& m, bool behind) {
+  std::vector<Node*> entered;
+  std::vector<nn::ModulePtr> row{n.keep, m};
+  if (!behind) std::swap(row[0], row[1]);
+  if (d_.graph.in_ordered(n)) {
+    d_.graph.insert(n, m, behind, entered);
+  } else {
+    d_.graph.replace(n, nn::make<nn::Sequential>(row), entered);
+    n.successor = nullptr;  // it stays, within
+  }
+  enter(entered, *n.module);
+  Node* const made = d_.graph.find(m.get());
+  d_.inserted.push_back({path_of(n), {&n, made}});
+  placed_.emplace_back(d_.changes->size(), made);
+  d_.changes->push_back({{}, {}, nullptr, m, p.name, site.index});
+}
+
+void Planner::exchange(Node& n, const Policy& p, const Site& site, const nn::ModulePtr& with) {
+  Node* const other = d_.graph.find(with.get());
+  GRAFT_CHECK(other && other->original, ErrorCode::plan_refused, "swap: the other module, a ", nn::type_name(*with),
+              ", is not in the model");
+  Change one = change_of(n, p, site, with), two = change_of(*other, p, site, n.keep);
+  one.swapped = two.swapped = true;
+  if (other != &n) d_.graph.exchange(n, *other);
+  n.answered = other->answered = true;
+  d_.changes->push_back(std::move(one));
+  if (other != &n) d_.changes->push_back(std::move(two));
+}
+
+// Selected modules that no policy was asked about, because what they lie in is replaced or removed.
+void Planner::note_unasked() {
+  for (const Policy& p : d_.policies) {
+    if (!p.selection) continue;
+    for (const nn::ModulePtr& m : p.selection->modules()) {
+      const Node* n = m ? d_.graph.find(m.get()) : nullptr;
+      if (n && n->live == 0 && !n->answered)
+        d_.notes.push_back({Note::Kind::inside_replaced, path_of(*n), "selected for '" + p.name + "', but what it lies in goes"});
+    }
+  }
 }
 
 // Which parameters die and which are new; linear in the model.
@@ -192,14 +293,18 @@ void find_liveness(detail::Draft& d) {
   for (const Tensor& t : d.live->fresh) d.after += t.numel();
 }
 
-// Runs the edited model on shapes alone.
+// Runs the model as it is and as it will be on shapes alone.
 void dry_run(detail::Draft& d) {
+  try {
+    d.cost_before = cost(*d.root.module, d.options.example);
+  } catch (const Error&) {
+    d.cost_before.reset();  // what does not run now may run then
+  }
   const std::unique_ptr<detail::Journal> journal = detail::build_journal(d);
   nn::Module& root = journal->other_root ? *journal->other_root : *d.root.module;
   journal->exchange_slots();
   try {
-    const DryRun shapes_only;
-    root.invoke(d.options.example);
+    d.cost_after = cost(root, d.options.example);
   } catch (Error& e) {
     journal->exchange_slots();
     throw Error(e.text(), e.code(), "the plan was refused: the edited model does not take the example" +
@@ -222,19 +327,69 @@ void check_root(const detail::Draft& d) {
 
 // ---- the plan ------------------------------------------------------------------------------------------------
 
-std::vector<Succession> detail::Draft::successions() const {
-  std::vector<Succession> list;
-  for (const auto& [path, node] : replaced) {
-    const nn::Module* last = node->successor.get();
-    for (const Node* n = node; n && n->successor; n = const_cast<Graph&>(graph).find(n->successor.get()))
-      last = n->successor.get();
-    list.push_back({path, node->module, last});
+std::vector<std::string> detail::Draft::leaving() const {
+  std::vector<std::string> names;
+  for (const auto& [name, t] : root.module->named_parameters())
+    if (live->is_dead(t)) names.push_back(name);
+  return names;
+}
+std::vector<std::string> detail::Draft::entering() const {
+  std::vector<std::string> names;
+  std::unordered_set<const TensorImpl*> listed;
+  for (const Node& n : graph.nodes()) {
+    if (n.live == 0) continue;
+    for (const auto& e : n.module->param_entries()) {
+      if (!e->leaf.defined() || !live->is_fresh(e->leaf) || !listed.insert(e->leaf.impl()).second) continue;
+      const std::string path = graph.path_after(n);
+      names.push_back(path.empty() ? e->name : path + "." + e->name);
+    }
   }
+  return names;
+}
+std::vector<Carried> detail::weights_of(const Change& c) {
+  if (!c.weights.empty() || !c.before || !c.after || c.before == c.after || c.swapped) return c.weights;
+  return carry_over(*c.before, *c.after, c.path, Carry::none, false, [](const Tensor&) { return false; });
+}
+
+std::vector<Succession> detail::Draft::successions() const {
+  const auto last = [&](const Node* node) {
+    const nn::Module* m = node->module;
+    for (const Node* n = node; n && n->successor; n = const_cast<Graph&>(graph).find(n->successor.get())) m = n->successor.get();
+    return m;
+  };
+  std::vector<Succession> list;
+  for (const auto& [path, node] : replaced) list.push_back({path, node->module, last(node)});
+  for (const auto& [path, nodes] : inserted) list.push_back({path, nodes.first->module, last(nodes.second)});
   return list;
 }
 std::shared_ptr<const Following> detail::Draft::follow() const {
   const FollowOptions how{options.group, options.carry_state};
   return std::make_shared<const Following>(options.optimizers, successions(), live, *root.module, how);
+}
+
+static uint64_t versions_of(const nn::Module& m) {
+  uint64_t sum = 0;
+  for (const nn::Module* part : m.modules()) {
+    for (const auto& e : part->param_entries()) sum += e->value().defined() ? e->value().version() : 0;
+    for (const auto& e : part->buffer_entries()) sum += e->value.defined() ? e->value.version() : 0;
+  }
+  return sum;
+}
+void detail::Draft::copy_weights(Copying& c, Change& change) const {
+  const uint64_t versions = versions_of(*change.before);
+  if (versions == c.versions) return;
+  const auto is_new = [&](const Tensor& t) { return !graph.has_leaf(t.impl()); };
+  change.weights = carry_over(*change.before, *change.after, change.path, c.how, true, is_new);
+  c.versions = versions;
+}
+
+// Copies of what it wraps run elsewhere: they would not follow (R17).
+static void refuse_parallel(const Graph& graph) {
+  for (const Node* n : graph.originals()) {
+    if (n->module->child_entries().empty() || !dynamic_cast<const nn::ParallelWrapper*>(n->module)) continue;
+    fail(ErrorCode::type_error, "surgery is not supported after a model is wrapped with ", nn::type_name(*n->module),
+         n->slots.empty() ? "" : ", as at '" + n->slots[0]->path() + "'", "; do it before, and wrap the result");
+  }
 }
 
 Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options) {
@@ -243,6 +398,9 @@ Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options)
   GRAFT_CHECK(!options.include_root || root.put, ErrorCode::plan_refused,
               "include_root: pass the shared_ptr that holds the model, not the model");
   auto draft = std::make_unique<detail::Draft>(std::move(root), std::move(policies), std::move(options));
+  refuse_parallel(draft->graph);
+  for (const Policy& p : draft->policies)
+    if (p.selection) p.selection->check(*draft->root.module);
   std::string where;
   try {
     Planner(*draft).run();
@@ -267,6 +425,8 @@ Plan make_plan(detail::Root root, std::vector<Policy> policies, Options options)
     draft->notes.push_back({Note::Kind::no_optimizer, "", concat(draft->live->fresh.size(), " new parameters: make the optimizer "
                             "after this, or pass it to the surgery")});
   if (!draft->options.example.empty()) dry_run(*draft);
+  if (draft->cost_after && !draft->cost_after->unknown.empty())
+    draft->notes.push_back({Note::Kind::shapes_unknown, "", "below what depends on values: " + draft->cost_after->unknown});
   return Plan(std::move(draft));
 }
 
@@ -275,7 +435,10 @@ Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 Plan::~Plan() = default;
 const std::vector<Change>& Plan::changes() const { return *draft_->changes; }
+const std::vector<Declined>& Plan::declined() const { return draft_->declined; }
 const std::vector<Note>& Plan::notes() const { return draft_->notes; }
+const std::optional<Cost>& Plan::cost_before() const { return draft_->cost_before; }
+const std::optional<Cost>& Plan::cost_after() const { return draft_->cost_after; }
 int64_t Plan::parameters_before() const { return draft_->before; }
 int64_t Plan::parameters_after() const { return draft_->after; }
 

@@ -13,8 +13,11 @@
 #include <unordered_map>
 #include <vector>
 #include "graft/optim/optimizer.h"
+#include "graft/surgery/cost.h"
 #include "graft/surgery/hook_moves.h"
+#include "graft/surgery/operations.h"
 #include "graft/surgery/policy.h"
+#include "graft/surgery/weights.h"
 
 namespace graft::inline v1::surgery {
 
@@ -30,28 +33,41 @@ struct Options {
   Indices* indices = nullptr;                      // start values; apply() moves them on
   bool include_root = false;                       // needs a shared_ptr to the model, which is then replaced
   bool allow_empty = true;                         // false: a plan that changes nothing is an Error
+  bool skip_refused = false;                       // what does not fit is listed in Plan::declined(), not an Error
   bool inherit_device = true, inherit_dtype = true, inherit_training = true;  // of what is replaced
   bool inherit_requires_grad = false;              // of parameters of the same name
   bool inherit_hooks = false;                      // the replacement gets a copy of the hooks
   std::vector<HookMove> hook_moves = {};           // made with the commit, and taken back by undo()
-  nn::Values example = {};                         // inputs for a dry run of the edited model: a shape error is found now
+  nn::Values example = {};                         // inputs for dry runs of the model as it is and as it will be: a shape
+                                                   // error is found now, and the plan lists shapes and costs
 };
 
-// One replacement. `after` may be `before` itself: the policy has looked at it and kept it.
+// One replacement. `after` may be `before` itself: the policy has looked at it and kept it. Null: it is removed. A null
+// `before`: `after` is inserted, and path says where it will be.
 struct Change {
   std::string path;                  // of the first slot
   std::vector<std::string> aliases;  // the other slots of a shared module
   nn::ModulePtr before, after;
   std::string policy;
   int64_t index = 0;                 // that the policy was given
+  std::vector<Carried> weights = {};  // where the policy has PolicyOptions::carry
+  bool swapped = false;               // `after` is a module of the model, which has changed places with `before`
+};
+
+// What a policy, or with Options::skip_refused the plan, would not do.
+struct Declined {
+  std::string path, policy;
+  std::string code;  // the policy's own, or the name of an ErrorCode
+  std::string text;
 };
 
 // What a reader of the plan should know beside the changes.
 struct Note {
-  enum class Kind : uint8_t { hooks_left, requires_grad_differs, not_optimized, no_optimizer };
+  enum class Kind : uint8_t { hooks_left, requires_grad_differs, not_optimized, no_optimizer, inside_replaced, shapes_unknown };
   Kind kind;
   std::string path, text;
 };
+std::string_view name_of(Note::Kind);
 
 namespace detail {
 struct Draft;    // what a plan will do
@@ -92,9 +108,15 @@ class Plan {
 
   const std::vector<Change>& changes() const;  // in the order in which policies were asked, intermediate ones included
   const std::vector<Note>& notes() const;
+  const std::vector<Declined>& declined() const;
   bool empty() const { return changes().empty(); }
   int64_t parameters_before() const;
   int64_t parameters_after() const;
+  const std::optional<Cost>& cost_before() const;  // of Options::example, if there is one
+  const std::optional<Cost>& cost_after() const;
+
+  std::string tree() const;                // the difference of the two trees, with - and +
+  std::string json(int indent = 2) const;  // everything, for programs; -1: on one line
 
   // Commits. Errors, all before anything is changed: the model is not as it was when the plan was made, it is running,
   // a module does not fit into its slot, it is unclear where an optimizer should put a parameter.
