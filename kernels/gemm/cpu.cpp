@@ -13,28 +13,25 @@ namespace {
 using gemm::Matrix;
 using gemm::Result;
 
-// A matrix of 16-bit numbers becomes a dense one of f32; one of f32 stays where it is.
+// A dense f32 copy of a matrix of 16-bit numbers.
 template <class T> struct Operand {
   Scratch<float> copy;
   Matrix m;
-  Operand(const T* data, int64_t rows, int64_t cols, int64_t row, int64_t col)
-      : copy(std::is_same_v<T, float> ? 0 : rows * cols), m{copy.get(), cols, 1} {
-    if constexpr (std::is_same_v<T, float>) m = {data, row, col};
-    else
-      for (int64_t i = 0; i < rows; ++i)
-        for (int64_t j = 0; j < cols; ++j) copy[i * cols + j] = float(data[i * row + j * col]);
+  Operand(const T* data, int64_t rows, int64_t cols, int64_t row, int64_t col) : copy(rows * cols), m{copy.get(), cols, 1} {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < cols; ++j) copy[i * cols + j] = float(data[i * row + j * col]);
   }
 };
 
 template <class T>
-void product(int64_t m, int64_t n, int64_t k, const T* a, Matrix as, const T* b, Matrix bs, const float* bias, T* c,
+void product(int64_t m, int64_t n, int64_t k, const T* a, const Matrix& as, const T* b, const Matrix& bs, const float* bias, T* c,
              int64_t c_row, int64_t c_col) {
-  const Operand<T> x(a, m, k, as.row, as.col), y(b, k, n, bs.row, bs.col);
   gemm::Epilogue e;
   e.column_bias = bias;
   if constexpr (std::is_same_v<T, float>) {
-    gemm::multiply(m, n, k, x.m, y.m, {c, c_row, c_col}, e);
+    gemm::multiply(m, n, k, {a, as.row, as.col}, {b, bs.row, bs.col}, {c, c_row, c_col}, e);
   } else {
+    const Operand<T> x(a, m, k, as.row, as.col), y(b, k, n, bs.row, bs.col);
     const Scratch<float> sums(m * n);
     gemm::multiply(m, n, k, x.m, y.m, {sums.get(), n, 1}, e);
     for (int64_t i = 0; i < m; ++i)

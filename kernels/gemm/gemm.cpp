@@ -127,7 +127,8 @@ void run(const Product& p) {
 }
 
 // A few rows with the columns of b contiguous: dot products, nothing is packed.
-void dot_rows(const Tiles& t, int64_t m, int64_t n, int64_t k, Matrix a, Matrix b, Result c, const Epilogue& e) {
+void dot_rows(const Tiles& t, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, const Result& c,
+              const Epilogue& e) {
   const int64_t grain = std::max<int64_t>(16, kSerial / std::max<int64_t>(1, k * m));
   parallel_for(0, n, grain, [&](int64_t first, int64_t last) {
     for (int64_t i = 0; i < m; ++i) {
@@ -137,23 +138,24 @@ void dot_rows(const Tiles& t, int64_t m, int64_t n, int64_t k, Matrix a, Matrix 
         t.dots(a.data + i * a.row, b.data + j * b.col, b.col, count, k, sums);
         float* to = c.data + i * c.row + j;
         const float* residual = e.residual ? e.residual + (to - c.data) : nullptr;
-        for (int64_t u = 0; u < count; ++u) {
-          float v = sums[u];
-          if (e.column_bias) v += e.column_bias[j + u];
-          if (e.row_bias) v += e.row_bias[i];
-          if (e.accumulate) v += to[u];
-          if (residual) v += residual[u];
-          if (e.clamp != Clamp::none && v < 0) v = 0;
-          if (e.clamp == Clamp::relu6 && v > 6) v = 6;
-          to[u] = v;
-        }
+        const auto each = [&](auto&& f) {
+          for (int64_t u = 0; u < count; ++u) sums[u] = f(sums[u], u);
+        };
+        if (e.column_bias) each([bias = e.column_bias + j](float v, int64_t u) { return v + bias[u]; });
+        if (e.row_bias) each([bias = e.row_bias[i]](float v, int64_t) { return v + bias; });
+        if (e.accumulate) each([to](float v, int64_t u) { return v + to[u]; });
+        if (residual) each([residual](float v, int64_t u) { return v + residual[u]; });
+        if (e.clamp != Clamp::none) each([](float v, int64_t) { return v < 0 ? 0 : v; });
+        if (e.clamp == Clamp::relu6) each([](float v, int64_t) { return v > 6 ? 6 : v; });
+        std::memcpy(to, sums, size_t(count) * sizeof(float));
       }
     }
   });
 }
 
 // b is read where it lies: its rows are contiguous. Only the columns that do not fill a vector are copied.
-void in_place(const Tiles& t, int64_t m, int64_t n, int64_t k, Matrix a, Matrix b, Result c, const Epilogue& e) {
+void in_place(const Tiles& t, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, const Result& c,
+              const Epilogue& e) {
   const int64_t whole = n / t.width * t.width;
   const Scratch<float> rest(n > whole ? k * t.width : 0);
   if (n > whole) pack_panel(t, k, n - whole, {b.data + whole, b.row, 1}, t.width, rest.get());
@@ -213,11 +215,12 @@ void pack(int64_t k, int64_t n, Matrix b, float* to) {
   });
 }
 
-void multiply_packed(int64_t m, int64_t n, int64_t k, Matrix a, const float* packed, Result c, const Epilogue& e) {
+void multiply_packed(int64_t m, int64_t n, int64_t k, const Matrix& a, const float* packed, const Result& c,
+                     const Epilogue& e) {
   if (m > 0 && n > 0) run({tiles(), m, n, k, a, packed, c, e});
 }
 
-void multiply(int64_t m, int64_t n, int64_t k, Matrix a, Matrix b, Result c, const Epilogue& e) {
+void multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, const Result& c, const Epilogue& e) {
   if (m == 0 || n == 0) return;
   if (c.col != 1 && n > 1) {
     if (c.row != 1 && m > 1) return through_copy(m, n, k, a, b, c, e);

@@ -27,13 +27,13 @@ struct Epilogue {
 };
 
 // c[m,n] = a[m,k] b[k,n].
-void multiply(int64_t m, int64_t n, int64_t k, Matrix a, Matrix b, Result c, const Epilogue& = {});
+void multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, const Result& c, const Epilogue& = {});
 
 // The same with b prepared by pack(); worth it where b serves several products. What pack() writes is good for the
 // instruction set that was in use; a cache of it must have cpu::isa() in its key. Column stride of c is 1.
 int64_t packed_size(int64_t k, int64_t n);  // floats
 void pack(int64_t k, int64_t n, Matrix b, float* to);
-void multiply_packed(int64_t m, int64_t n, int64_t k, Matrix a, const float* packed, Result c, const Epilogue& = {});
+void multiply_packed(int64_t m, int64_t n, int64_t k, const Matrix& a, const float* packed, const Result& c, const Epilogue& = {});
 
 // Panels of tiles().panel columns, one after the other, each [k][panel]; the last is one vector wide if that suffices.
 inline int64_t panel_width(const Tiles& t, int64_t columns_left) {

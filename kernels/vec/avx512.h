@@ -34,6 +34,19 @@ GRAFT_VEC float sum(V v) {
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
+// The sums of four, in one vector; each is added up in the order of sum().
+GRAFT_VEC __m128 quad_sum(__m128 a, __m128 b, __m128 c, __m128 d) {
+  const __m128 ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+  const __m128 cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+  return _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
+}
+GRAFT_VEC __m128 quarters(V v) {
+  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+}
+GRAFT_VEC void sum4(const V* v, float* to) {
+  _mm_storeu_ps(to, quad_sum(quarters(v[0]), quarters(v[1]), quarters(v[2]), quarters(v[3])));
+}
 GRAFT_VEC void prefetch(const float* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace

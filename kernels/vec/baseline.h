@@ -33,6 +33,9 @@ GRAFT_VEC V mul(V a, V b) { return a * b; }
 GRAFT_VEC V max(V a, V b) { return a > b ? a : b; }  // b if either is NaN
 GRAFT_VEC V min(V a, V b) { return a < b ? a : b; }
 GRAFT_VEC float sum(V v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+GRAFT_VEC void sum4(const V* v, float* to) {  // of four vectors
+  for (int i = 0; i < 4; ++i) to[i] = sum(v[i]);
+}
 GRAFT_VEC void prefetch(const float* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace
