@@ -19,6 +19,9 @@ class ConvReLU1d : public ConvReLUNd<1> { public: using ConvReLUNd::ConvReLUNd; 
 class ConvReLU2d : public ConvReLUNd<2> { public: using ConvReLUNd::ConvReLUNd; };
 class ConvReLU3d : public ConvReLUNd<3> { public: using ConvReLUNd::ConvReLUNd; };
 
+class ConvTransposeReLU1d : public Sequential { public: using Sequential::Sequential; };
+class ConvTransposeReLU2d : public Sequential { public: using Sequential::Sequential; };
+class ConvTransposeReLU3d : public Sequential { public: using Sequential::Sequential; };
 class LinearReLU : public Sequential { public: using Sequential::Sequential; };
 class BNReLU1d : public Sequential { public: using Sequential::Sequential; };
 class BNReLU2d : public Sequential { public: using Sequential::Sequential; };

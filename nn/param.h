@@ -42,8 +42,10 @@ class Param {
   template <class V> Param& add_(const V& v) { return *this += v; }
   template <class V> Param& sub_(const V& v) { return *this -= v; }
   template <class V> Param& div_(const V& v) { return *this /= v; }
-  Param& fill_(Scalar v) {
-    return apply("fill", [&](const Tensor& w) { return full(w.shape(), v, w.options()); });
+  Param& fill_(Scalar v) {  // what was before gets a gradient of zeros
+    return apply("fill", [&](const Tensor& w) {
+      return masked_fill(w, ones(w.shape(), Options(DType::boolean, w.device())), v);
+    });
   }
   Param& copy_(const Tensor& from) {
     return edit([&](Tensor& w) { w.copy_(from); });

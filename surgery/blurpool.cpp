@@ -31,7 +31,8 @@ Tensor BlurMaxPool2d::forward(const Tensor& x) {
   return blur2d(y, filt2d, stride);
 }
 std::string BlurMaxPool2d::extra_repr() const {
-  return concat("kernel_size=", kernel_size, ", stride=", stride, ", padding=", padding);
+  return concat("kernel_size=", kernel_size, ", stride=", stride, ", padding=", padding, ", dilation=", dilation,
+                ", ceil_mode=", nn::Value(ceil_mode));
 }
 
 static nn::ModulePtr conv_for(const nn::ModulePtr& m, bool blur_first) {
@@ -51,7 +52,6 @@ BlurConv2d::BlurConv2d(const nn::ModulePtr& m, bool first)
 Tensor BlurConv2d::forward(const Tensor& x) {
   return blur_first ? conv(blur2d(x, blur_filter, 1)) : blur2d(conv(x), blur_filter, stride);
 }
-std::string BlurConv2d::extra_repr() const { return concat("blur_first=", nn::Value(blur_first)); }
 
 std::vector<Policy> blurpool(const BlurPoolOptions& o) {
   std::vector<Policy> policies;

@@ -31,7 +31,6 @@ class BlurConv2d : public nn::Layer {
  public:
   BlurConv2d(const nn::ModulePtr& conv, bool blur_first);
   Tensor forward(const Tensor& x) override;
-  std::string extra_repr() const override;
 
   bool blur_first;
   nn::Sizes<2> stride;  // of the whole

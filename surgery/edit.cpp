@@ -58,9 +58,11 @@ Edit Plan::apply() {
   journal->hooks = HookMoves(draft_->options.hook_moves);
   journal->indices = draft_->options.indices;
   journal->other_indices = draft_->indices;
-  Edit edit(std::move(journal));
-  edit.journal_->commit();
-  return edit;
+  return detail::commit(std::move(journal));
+}
+Edit detail::commit(std::unique_ptr<Journal> journal) noexcept {
+  journal->commit();
+  return Edit(std::move(journal));
 }
 
 Edit::Edit(std::unique_ptr<detail::Journal> j) : journal_(std::move(j)) {}

@@ -170,7 +170,7 @@ void Finder::before(size_t call) {
 }
 
 void Finder::add_relu(Chain& chain, size_t norm_call) {
-  if (chain.layer.transposed) return;
+  if (!options_.relu) return;
   const size_t y = output_of(norm_call), next = y == none ? none : t_.only_consumer(y);
   if (next == none) return;
   const Module* m = module_of(next);
@@ -238,12 +238,16 @@ nn::ModulePtr fused_layer(const Chain& c) {
   if (!c.relu) return layer;
   nn::ModulePtr relu = c.relu->clone();
   drop_call_hooks(*relu);
+  const auto wrapped = [&]<class Plain, class Transposed>() -> nn::ModulePtr {
+    if (c.layer.transposed) return nn::make<Transposed>(layer, relu);
+    return nn::make<Plain>(layer, relu);
+  };
   nn::ModulePtr both;
   switch (c.layer.dims) {
     case 0: both = nn::make<nn::LinearReLU>(layer, relu); break;
-    case 1: both = nn::make<nn::ConvReLU1d>(layer, relu); break;
-    case 2: both = nn::make<nn::ConvReLU2d>(layer, relu); break;
-    default: both = nn::make<nn::ConvReLU3d>(layer, relu);
+    case 1: both = wrapped.operator()<nn::ConvReLU1d, nn::ConvTransposeReLU1d>(); break;
+    case 2: both = wrapped.operator()<nn::ConvReLU2d, nn::ConvTransposeReLU2d>(); break;
+    default: both = wrapped.operator()<nn::ConvReLU3d, nn::ConvTransposeReLU3d>();
   }
   both->train(c.layer.module->training());
   return both;

@@ -6,8 +6,7 @@
 //   f.edit.undo();
 //
 // Fused are Conv1d-3d, ConvTranspose1d-3d and Linear with the BatchNorm behind them; Conv1d-3d and Linear also with one
-// before them, where no zero padding comes in between; and then a ReLU (not of a transposed convolution). By names:
-// surgery/fuse_modules.h.
+// before them, where no zero padding comes in between; and then a ReLU. By names: surgery/fuse_modules.h.
 #pragma once
 #include <iosfwd>
 #include <string>
@@ -19,7 +18,8 @@ namespace graft::inline v1::surgery {
 struct FuseOptions {
   std::vector<optim::Optimizer*> optimizers = {};  // what they hold is not fused, but for_inference: then they follow
   bool for_inference = false;
-  bool move_hooks = false;  // fuse layers with hooks: see Fused::dropped_hooks
+  bool move_hooks = false;           // fuse layers with hooks: see Fused::dropped_hooks
+  bool relu = true;                  // false: norms only
   bool refusals_are_errors = false;  // Error plan_refused at the first, before any change, instead of a list of them
 };
 

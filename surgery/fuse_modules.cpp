@@ -8,9 +8,8 @@
 #include "graft/nn/call.h"
 #include "graft/nn/containers.h"
 #include "graft/nn/linear.h"
-#include "graft/optim/optimizer.h"
+#include "graft/surgery/draft.h"
 #include "graft/surgery/fold.h"
-#include "graft/surgery/hook_moves.h"
 #include "graft/surgery/trace.h"
 
 namespace graft::inline v1::surgery {
@@ -104,28 +103,97 @@ void check_calls(Module& model, const nn::Values& example, const std::vector<Gro
     }
 }
 
-// The parameters that the model will have lost.
-Tensors lost(const Module& model, const std::vector<Group>& groups) {
+// The parameters that the model will have lost, and those that it will have won.
+std::shared_ptr<const Liveness> liveness(const Module& model, const std::vector<Group>& groups) {
   std::unordered_map<const nn::ChildEntry*, const Module*> next;
   for (const Group& g : groups)
     for (size_t i = 0; i < g.slots.size(); ++i) next[g.slots[i]] = g.result[i].get();
   std::unordered_set<const Module*> seen;
-  std::unordered_set<const TensorImpl*> live;
+  Tensors after;
   std::vector<const Module*> todo{&model};
   while (!todo.empty()) {
     const Module* m = todo.back();
     todo.pop_back();
     if (!m || !seen.insert(m).second) continue;
-    for (const auto& e : m->param_entries()) live.insert(e->leaf.impl());
+    for (const auto& e : m->param_entries())
+      if (e->leaf.defined()) after.push_back(e->leaf);
     for (const auto& e : m->child_entries()) {
       const auto it = next.find(e.get());
       todo.push_back(it == next.end() ? e->module.get() : it->second);
     }
   }
-  Tensors dead;
-  for (const Tensor& t : model.parameters())
-    if (!live.contains(t.impl())) dead.push_back(t);
-  return dead;
+  return std::make_shared<const Liveness>(model.parameters(), after);
+}
+
+void build(Group& g, bool is_qat, const FuseModulesOptions& o) {
+  try {
+    g.result = o.fuser_func ? o.fuser_func(g.modules, is_qat, o.additional_fuser_method_mapping)
+                            : fuse_group(g.modules, is_qat, o.additional_fuser_method_mapping);
+  } catch (Error& e) {
+    e.within(g.names[0], nn::type_name(*g.modules[0]));
+    throw;
+  }
+  GRAFT_CHECK(g.result.size() == g.modules.size(), "fuse_modules: the fuser made ", g.result.size(), " modules of ",
+              g.modules.size());
+  for (size_t i = 0; i < g.slots.size(); ++i) g.typed.push_back(g.slots[i]->check(g.result[i]));
+}
+
+Fused report_of(const Group& g) {
+  Fused f{g.names[0], g.names, {}, {}};
+  for (const ModulePtr& m : g.modules) f.what += (f.what.empty() ? "" : " + ") + nn::type_name(*m);
+  f.what += " -> " + nn::type_name(*g.result[0]);
+  return f;
+}
+
+struct Prepared {
+  std::unique_ptr<detail::Journal> journal;
+  std::vector<Fused> fused;
+};
+
+// All that may fail.
+Prepared prepare(Module& model, const ModuleNames& names, bool is_qat, const FuseModulesOptions& o) {
+  nn::refuse_during_call("fuse_modules");
+  GRAFT_CHECK(!names.groups.empty(), "fuse_modules: no modules are named");
+  std::unordered_set<const Module*> seen;
+  std::vector<Group> groups;
+  for (const auto& group : names.groups) groups.push_back(look_up(model, group, seen));
+  check_calls(model, o.example, groups);
+
+  Prepared p{std::make_unique<detail::Journal>(), {}};
+  auto changes = std::make_shared<std::vector<Change>>();
+  std::vector<HookMove> moves;
+  std::vector<Succession> successions;
+  for (Group& g : groups) {
+    build(g, is_qat, o);
+    p.fused.push_back(report_of(g));
+    for (size_t i = 0; i < g.slots.size(); ++i) {
+      changes->push_back({g.names[i], {}, g.modules[i], g.result[i], "fusion", 0});
+      successions.push_back({g.names[i], g.modules[i].get(), g.result[i].get()});
+      p.journal->slots.push_back({g.slots[i], g.slots[i]->owner->weak_from_this().lock(), g.result[i], g.typed[i],
+                                  g.result[i].get()});
+    }
+    if (o.fuser_func) continue;  // which moves hooks itself
+    for (HookMove& m : moves_of(g.modules, g.result[0])) moves.push_back(std::move(m));
+    list_dropped(g.modules, *g.result[0], g.names, p.fused.back().dropped_hooks);
+  }
+  const auto live = liveness(model, groups);
+  p.journal->root = {.module = &model, .owner = model.weak_from_this().lock()};
+  p.journal->groups = Following(o.optimizers, successions, live, model, {}).edits();
+  p.journal->changes = std::move(changes);
+  p.journal->live = live;
+  p.journal->hooks = HookMoves(moves);
+  return p;
+}
+
+Fusion fuse_in_place(Module& model, const ModuleNames& names, bool is_qat, const FuseModulesOptions& o) {
+  Prepared p = prepare(model, names, is_qat, o);
+  std::vector<std::string> dropped;
+  for (const Fused& f : p.fused)
+    for (const std::string& hook : f.dropped_hooks) dropped.push_back(hook);
+  for (const std::string& hook : dropped) warn("fuse_modules: hooks do not run any more: ", hook);
+  Fusion fusion{std::move(p.fused), {}, detail::commit(std::move(p.journal))};
+  if (o.dropped_hooks) *o.dropped_hooks = std::move(dropped);
+  return fusion;
 }
 
 }  // namespace
@@ -134,40 +202,12 @@ ModulePtr detail::fuse_named(const ModulePtr& original, const ModuleNames& names
                              const FuseModulesOptions& o) {
   GRAFT_CHECK(original, "fuse_modules: there is no model");
   nn::refuse_during_call("fuse_modules");
-  GRAFT_CHECK(!names.groups.empty(), "fuse_modules: no modules are named");
   const ModulePtr model = o.inplace ? original : original->clone();
-  std::unordered_set<const Module*> seen;
-  std::vector<Group> groups;
-  for (const auto& group : names.groups) groups.push_back(look_up(*model, group, seen));
-  check_calls(*model, o.example, groups);
-
-  std::vector<HookMove> moves;
-  std::vector<std::string> dropped;
-  for (Group& g : groups) {
-    try {
-      g.result = o.fuser_func ? o.fuser_func(g.modules, is_qat, o.additional_fuser_method_mapping)
-                              : fuse_group(g.modules, is_qat, o.additional_fuser_method_mapping);
-    } catch (Error& e) {
-      e.within(g.names[0], nn::type_name(*g.modules[0]));
-      throw;
-    }
-    GRAFT_CHECK(g.result.size() == g.modules.size(), "fuse_modules: the fuser made ", g.result.size(), " modules of ",
-                g.modules.size());
-    for (size_t i = 0; i < g.slots.size(); ++i) g.typed.push_back(g.slots[i]->check(g.result[i]));
-    if (o.fuser_func) continue;  // which moves hooks itself
-    for (HookMove& m : moves_of(g.modules, g.result[0])) moves.push_back(std::move(m));
-    list_dropped(g.modules, *g.result[0], g.names, dropped);
-  }
-  for (const std::string& hook : dropped) warn("fuse_modules: hooks do not run any more: ", hook);
-
-  const Tensors dead = lost(*model, groups);
-  HookMoves hooks(moves);
-  for (Group& g : groups)
-    for (size_t i = 0; i < g.slots.size(); ++i) g.slots[i]->commit(g.result[i], g.typed[i]);
-  hooks.exchange();
-  for (const Tensor& t : dead) optim::mark_stale(t);  // an optimizer that still holds it finds out at its next step
-  if (o.dropped_hooks) *o.dropped_hooks = std::move(dropped);
+  fuse_in_place(*model, names, is_qat, o);
   return model;
+}
+Fusion fuse(Module& model, const ModuleNames& names, const FuseModulesOptions& o) {
+  return fuse_in_place(model, names, false, o);
 }
 
 ModuleGroup fuse_known_modules(const ModuleGroup& modules, bool is_qat, const FuserMethods& additional) {

@@ -5,8 +5,8 @@
 //
 // Known are (Conv n, BatchNorm n), (Conv n, BatchNorm n, ReLU), (Conv n, ReLU), (Linear, BatchNorm1d), (Linear, ReLU),
 // (BatchNorm 2 or 3, ReLU), (ConvTranspose n, BatchNorm n) with n = 1, 2, 3; and, beyond torch, (Linear, BatchNorm1d,
-// ReLU), (BatchNorm1d, ReLU), (BatchNorm n, Conv n) without zero padding. Types count exactly: subclasses are not
-// known.
+// ReLU), (ConvTranspose n, BatchNorm n, ReLU), (BatchNorm1d, ReLU), (BatchNorm1d, Linear), (BatchNorm n, Conv n) without
+// zero padding. Types count exactly: subclasses are not known.
 #pragma once
 #include <functional>
 #include <initializer_list>
@@ -14,7 +14,7 @@
 #include <string>
 #include <typeindex>
 #include <vector>
-#include "graft/nn/module.h"
+#include "graft/surgery/fuse.h"
 
 namespace graft::inline v1::surgery {
 
@@ -27,6 +27,7 @@ using FuserFunction = std::function<ModuleGroup(const ModuleGroup&, bool is_qat,
 
 struct FuseModulesOptions {
   bool inplace = false;                                // false: a clone is fused
+  std::vector<optim::Optimizer*> optimizers = {};      // of a model that is fused in place: they follow
   FuserMethods additional_fuser_method_mapping =
       {};  // types<Conv2d, BatchNorm2d>() -> a function; goes before the known ones
   FuserFunction fuser_func = {};                       // instead of the known ones altogether
@@ -59,6 +60,8 @@ std::shared_ptr<M> fuse_modules(const std::shared_ptr<M>& model, const ModuleNam
                                 const FuseModulesOptions& o = {}) {
   return std::dynamic_pointer_cast<M>(detail::fuse_named(model, groups, false, o));
 }
+// The same in place, with a report and an edit to undo: surgery::fuse(*net, ModuleNames{"conv", "bn"}).
+Fusion fuse(nn::Module& model, const ModuleNames& groups, const FuseModulesOptions& = {});
 // For training that knows of quantization: norms are kept, and trained, behind their layers.
 template <class M>
 std::shared_ptr<M> fuse_modules_qat(const std::shared_ptr<M>& model, const ModuleNames& groups,

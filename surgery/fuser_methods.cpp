@@ -56,10 +56,10 @@ ModulePtr folded(const ModulePtr& layer, const ModulePtr& norm) {
   return with_weights(l, fold_behind(l, weights_of(l), as_norm(norm)));
 }
 
-ModulePtr fuse_bn_conv(bool is_qat, const ModuleGroup& g) {
+ModulePtr fuse_bn_layer(bool is_qat, const ModuleGroup& g) {
   const auto& bn = as_norm(g[0]);
   const Foldable l = as_layer(g[1]);
-  GRAFT_CHECK(!is_qat, ErrorCode::not_implemented, "fusion: BatchNorm before a convolution is not supported in QAT");
+  GRAFT_CHECK(!is_qat, ErrorCode::not_implemented, "fusion: BatchNorm before a layer is not supported in QAT");
   GRAFT_CHECK(!bn.training() && !l.module->training(), ErrorCode::plan_refused, "Fusion only for eval!");
   GRAFT_CHECK(bn.running_mean && bn.running_var, ErrorCode::plan_refused,
               "fusion: running_mean and running_var must not be None");
@@ -69,9 +69,13 @@ ModulePtr fuse_bn_conv(bool is_qat, const ModuleGroup& g) {
               "fusion: the convolution pads with zeros, which BatchNorm would not have normalised");
   return with_weights(l, fold_before(l, weights_of(l), bn));
 }
-ModulePtr fuse_linear_bn_relu(bool is_qat, const ModuleGroup& g) {
-  GRAFT_CHECK(!is_qat, ErrorCode::not_implemented, "fusion: (Linear, BatchNorm1d, ReLU) is not supported in QAT");
-  return wrap<nn::LinearReLU>({fuse_linear_bn(false, g[0], g[1]), g[2]});
+// What torch does not know: a layer, its norm, a ReLU.
+template <class S> Fuser folded_and(ModulePtr (*fold)(bool, const ModulePtr&, const ModulePtr&)) {
+  return [fold](bool is_qat, const ModuleGroup& g) {
+    GRAFT_CHECK(!is_qat, ErrorCode::not_implemented, "fusion: (", nn::type_name(*g[0]), ", ", nn::type_name(*g[1]),
+                ", ReLU) is not supported in QAT");
+    return wrap<S>({fold(false, g[0], g[1]), g[2]});
+  };
 }
 
 Fuser pair(ModulePtr (*fn)(bool, const ModulePtr&, const ModulePtr&)) {
@@ -80,24 +84,30 @@ Fuser pair(ModulePtr (*fn)(bool, const ModulePtr&, const ModulePtr&)) {
 template <class S> Fuser wrapper() {
   return [](bool, const ModuleGroup& g) { return wrap<S>(g); };
 }
-template <class Conv, class Transpose, class Norm, class ConvReLU> void add_dims(FuserMethods& known) {
+template <class Conv, class Transpose, class Norm, class ConvReLU, class TransposeReLU>
+void add_dims(FuserMethods& known) {
   known[types<Conv, Norm>()] = pair(fuse_conv_bn);
   known[types<Conv, Norm, nn::ReLU>()] = [](bool is_qat, const ModuleGroup& g) {
     return fuse_conv_bn_relu(is_qat, g[0], g[1], g[2]);
   };
   known[types<Conv, nn::ReLU>()] = wrapper<ConvReLU>();
   known[types<Transpose, Norm>()] = pair(fuse_conv_bn);
-  known[types<Norm, Conv>()] = fuse_bn_conv;
+  known[types<Transpose, Norm, nn::ReLU>()] = folded_and<TransposeReLU>(fuse_conv_bn);
+  known[types<Norm, Conv>()] = fuse_bn_layer;
 }
 const FuserMethods& known_methods() {
   static const FuserMethods all = [] {
     FuserMethods known;
-    add_dims<nn::Conv1d, nn::ConvTranspose1d, nn::BatchNorm1d, nn::ConvReLU1d>(known);
-    add_dims<nn::Conv2d, nn::ConvTranspose2d, nn::BatchNorm2d, nn::ConvReLU2d>(known);
-    add_dims<nn::Conv3d, nn::ConvTranspose3d, nn::BatchNorm3d, nn::ConvReLU3d>(known);
+    add_dims<nn::Conv1d, nn::ConvTranspose1d, nn::BatchNorm1d, nn::ConvReLU1d,
+             nn::ConvTransposeReLU1d>(known);
+    add_dims<nn::Conv2d, nn::ConvTranspose2d, nn::BatchNorm2d, nn::ConvReLU2d,
+             nn::ConvTransposeReLU2d>(known);
+    add_dims<nn::Conv3d, nn::ConvTranspose3d, nn::BatchNorm3d, nn::ConvReLU3d,
+             nn::ConvTransposeReLU3d>(known);
     known[types<nn::Linear, nn::BatchNorm1d>()] = pair(fuse_linear_bn);
     known[types<nn::Linear, nn::ReLU>()] = wrapper<nn::LinearReLU>();
-    known[types<nn::Linear, nn::BatchNorm1d, nn::ReLU>()] = fuse_linear_bn_relu;
+    known[types<nn::Linear, nn::BatchNorm1d, nn::ReLU>()] = folded_and<nn::LinearReLU>(fuse_linear_bn);
+    known[types<nn::BatchNorm1d, nn::Linear>()] = fuse_bn_layer;
     known[types<nn::BatchNorm1d, nn::ReLU>()] = wrapper<nn::BNReLU1d>();
     known[types<nn::BatchNorm2d, nn::ReLU>()] = wrapper<nn::BNReLU2d>();
     known[types<nn::BatchNorm3d, nn::ReLU>()] = wrapper<nn::BNReLU3d>();

@@ -69,9 +69,11 @@ struct Note {
 };
 std::string_view name_of(Note::Kind);
 
+class Edit;
 namespace detail {
 struct Draft;    // what a plan will do
 struct Journal;  // what an edit did
+Edit commit(std::unique_ptr<Journal>) noexcept;
 struct Root {
   nn::Module* module = nullptr;
   nn::ModulePtr owner = {};                               // keeps the model alive where it is shared
@@ -95,7 +97,7 @@ class Edit {
   void undo();
 
  private:
-  friend class Plan;
+  friend Edit detail::commit(std::unique_ptr<detail::Journal>) noexcept;
   explicit Edit(std::unique_ptr<detail::Journal>);
   std::unique_ptr<detail::Journal> journal_;
 };

@@ -154,6 +154,46 @@ TEST(FuseModules, F14_F31_sequences_count_by_exact_types) {
       fuse_modules(chain({make<BatchNorm2d>(2), make<Conv2d>(2, 3, 3, Conv2dOptions{.padding = 1})}), {"0", "1"}));
 }
 
+TEST(FuseModules, Z7_sequences_beyond_torchs_own_are_folded) {
+  for (const int64_t groups : {1, 2}) {
+    auto net = chain({make<nn::ConvTranspose2d>(2, 4, 3, nn::ConvTranspose2dOptions{.stride = 2, .groups = groups}),
+                      make<BatchNorm2d>(4), make<ReLU>()});
+    const auto fused = fuse_modules(net, {"0", "1", "2"});
+    EXPECT_LE(difference((*fused)(wave(kImage)), (*net)(wave(kImage))), 1e-12);
+    EXPECT_EQ(nn::type_name(*(*fused)[0].module()), "ConvTransposeReLU2d");
+    EXPECT_CODE(not_implemented, fuse_modules_qat(net, {"0", "1", "2"}));
+  }
+  auto net = chain({make<BatchNorm1d>(3), make<Linear>(3, 5), make<ReLU>()});
+  const auto fused = fuse_modules(net, {"0", "1"});
+  EXPECT_LE(difference((*fused)(wave({4, 3})), (*net)(wave({4, 3}))), 1e-12);
+  EXPECT_EQ(nn::type_name(*(*fused)[0].module()), "Linear");
+  EXPECT_REFUSED("4 features are normalised, 3 are read",
+                 fuse_modules(chain({make<BatchNorm1d>(4), make<Linear>(3, 5)}), {"0", "1"}));
+}
+
+TEST(FuseModules, Z1_named_groups_are_an_edit_that_optimizers_follow_and_that_is_undone_bitwise) {
+  auto net = chain({make<Conv2d>(2, 3, 3), make<BatchNorm2d>(3), make<ReLU>(), make<Conv2d>(3, 2, 1)});
+  optim::SGD sgd(net->parameters(), {.lr = 0.1, .momentum = 0.9});
+  sum((*net)(wave(kImage))).backward();
+  sgd.step();
+  net->zero_grad();
+  (*net)[0].module()->register_forward_pre_hook([](Module&, const nn::Values&) {});
+  const Tensor y = (*net)(wave(kImage));
+  const std::string before = fingerprint(*net, {&sgd});
+  auto f = surgery::fuse(*net, surgery::ModuleNames{"0", "1", "2"}, {.optimizers = {&sgd}});
+  ASSERT_EQ(f.fused.size(), 1U);
+  EXPECT_EQ(f.fused[0].what, "Conv2d + BatchNorm2d + ReLU -> ConvReLU2d");
+  EXPECT_EQ(f.edit.changes().size(), 3U);
+  ASSERT_EQ(sgd.params().size(), 4U);
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(sgd.params()[i].is_same(net->parameters()[i])) << i;
+  EXPECT_LE(difference((*net)(wave(kImage)), y), 1e-12);
+  sum((*net)(wave(kImage))).backward();
+  f.edit.undo();
+  net->zero_grad();
+  EXPECT_EQ(fingerprint(*net, {&sgd}), before);
+  EXPECT_REFUSED("undone already", f.edit.undo());
+}
+
 TEST(FuseModules, F16_F49_an_error_in_a_later_group_changes_nothing) {
   auto net = chain({make<Conv2d>(2, 3, 1), make<BatchNorm2d>(3), make<Conv2d>(3, 3, 1), make<BatchNorm2d>(4)});
   (*net)[0].module()->register_forward_pre_hook([](Module&, const nn::Values&) {});

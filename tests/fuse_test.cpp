@@ -238,7 +238,7 @@ TEST(Contract, KF10_grouped_depthwise_and_transposed_convolutions_fold_along_the
            make<BatchNorm2d>(8), make<ReLU>()});
       const auto f = fused_equal(*transposed, wave({2, 4, 3, 4}));
       ASSERT_EQ(f.fused.size(), 1U) << groups;
-      EXPECT_EQ(f.fused[0].what, "ConvTranspose2d + BatchNorm2d -> ConvTranspose2d");
+      EXPECT_EQ(f.fused[0].what, "ConvTranspose2d + BatchNorm2d + ReLU -> ConvTransposeReLU2d");
     }
   }
 }

@@ -537,7 +537,7 @@ TEST(EditableParam, in_place_methods_and_assignment_by_index_are_recorded) {
   EXPECT_EQ(leaf.grad().at({1, 0}), 2);
   m->weight.fill_(3);
   EXPECT_EQ(m->weight->at({1, 1}), 3);
-  EXPECT_FALSE(m->weight->requires_grad());
+  EXPECT_TRUE(m->weight->requires_grad());  // with a gradient of zeros for what was before
 }
 TEST(EditableParam, a_predicted_tensor_may_be_assigned_and_its_shape_is_checked) {
   auto m = make<Linear>(2, 2, kDouble);

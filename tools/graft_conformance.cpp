@@ -57,7 +57,7 @@ int run(const Options& options) {
   }
   if (options.verbose)
     for (const Result& r : results)
-      if (r.status != Status::passed) std::cout << name_of(r.status) << ' ' << r.id << ": " << r.text << '\n';
+      if (r.status != Status::passed || r.decided) std::cout << name_of(r.status) << ' ' << r.id << ": " << r.text << '\n';
   print_table(std::cout, results);
   if (!options.json.empty()) std::ofstream(options.json) << to_json(options.kind, results).dump(1) << '\n';
   if (!options.write_floor.empty()) write_floor(options.write_floor, options.kind, results);
@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
   app.add_option("--show", o.show, "run only the case of this id and show it");
   app.add_option("--floor", o.floor, "fail only if fewer cases pass or others fail than this file says");
   app.add_option("--write-floor", o.write_floor, "write what passes and fails now to that file");
-  app.add_flag("-v,--verbose", o.verbose, "a line for each case that did not pass");
+  app.add_flag("-v,--verbose", o.verbose, "a line for each case that did not pass, or passed as graft decides");
   CLI11_PARSE(app, argc, argv);
   try {
     return run(o);

@@ -16,7 +16,8 @@ struct Result {
   std::string id;
   std::vector<std::string> groups;  // layer, op, optimizer; or several rules
   Status status = Status::passed;
-  std::string text;    // why it did not pass
+  std::string text;    // why it did not pass, or what was decided
+  bool decided = false;  // passed, where graft does otherwise than the original in all cases alike
   bool apart = false;  // counted apart: the original is defective here
 };
 
@@ -36,7 +37,8 @@ struct Counts {
   void add(Status s) { ++(s == Status::passed ? passed : s == Status::failed ? failed : unsupported); }
 };
 
-// Sorted by group, the total last; before it, a line for the cases that count apart.
+// Sorted by group, the total last; before it, lines for the cases that count apart, and for the total without those that
+// passed as graft decides.
 void print_table(std::ostream&, const std::vector<Result>&);
 Json to_json(std::string_view kind, const std::vector<Result>&);
 

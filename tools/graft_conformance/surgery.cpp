@@ -70,7 +70,8 @@ void compare_same_keys(const Json& want, const Json& got, const std::string& whe
 }
 
 const Step* find_step(const std::string& op) {
-  for (const auto table : {module_steps(), tensor_steps(), optimizer_steps(), mutable_steps(), surgery_steps()})
+  for (const auto table : {module_steps(), tensor_steps(), optimizer_steps(), mutable_steps(), surgery_steps(),
+                           fusion_steps(), algorithm_steps()})
     for (const Step& s : table)
       if (s.op == op) return &s;
   return nullptr;
@@ -91,8 +92,13 @@ Json run_step(World& world, const Json& step, bool may_fail) {
   }
 }
 
-void check_step(World& world, const Json& step, const std::string& where) {
-  const Json expect = step.value("expect", Json::object());
+void check_step(World& world, const Json& step, const std::string& where, std::vector<std::string>& decisions) {
+  Json expect = step.value("expect", Json::object());
+  try {
+    for (const std::string& d : decide(world, step, expect)) decisions.push_back(where + ": " + d);
+  } catch (const MissingVariable&) {  // of which the step itself will tell
+  } catch (const graft::Error&) {
+  }
   const bool fails = expect.contains("error") || expect.contains("diverges");
   const Json got = run_step(world, step, fails);
   const bool failed = got.contains("error");
@@ -105,13 +111,15 @@ void check_step(World& world, const Json& step, const std::string& where) {
   compare_same_keys(expect, got, where);
 }
 
-void run_program(const Json& c) {
+std::vector<std::string> run_program(const Json& c) {
   World world;
+  world.program = &c.at("program");
+  std::vector<std::string> decisions;
   size_t i = 0;
   for (const Json& step : c.at("program")) {
     const std::string where = concat("step ", i++, " (", step.value("op", "?"), ")");
     try {
-      check_step(world, step, where);
+      check_step(world, step, where, decisions);
     } catch (const graft::Error& e) {
       throw Unsupported(where + ": " + e.what());
     } catch (const Unsupported& e) {
@@ -120,13 +128,17 @@ void run_program(const Json& c) {
       throw Mismatch(where + ": " + e.what());
     }
   }
+  return decisions;
 }
 
 }  // namespace
 
 Result run_surgery(const CaseFile&, const Json& c) {
   const std::vector<std::string> rules = c.value("covers", std::vector<std::string>{"?"});
-  Result r = run_case(c.value("id", "?"), rules, [&] { run_program(c); });
+  std::vector<std::string> decisions;
+  Result r = run_case(c.value("id", "?"), rules, [&] { decisions = run_program(c); });
+  for (const std::string& d : decisions) r.text += (r.text.empty() ? "" : "; ") + d;
+  r.decided = !decisions.empty();
   r.apart = c.contains("graft");
   return r;
 }

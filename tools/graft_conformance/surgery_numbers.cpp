@@ -17,6 +17,10 @@ Tensor sequence(const Json& shape, const std::function<double(int64_t)>& f) {
   return t;
 }
 
+Tensor input_values(const Json& step) {
+  const double seed = step.value("seed", 0.0);
+  return sequence(step.at("shape"), [&](int64_t i) { return std::cos(0.21 * double(i) + seed); });
+}
 Tensor parameter_values(const Json& shape, double base) {
   return sequence(shape, [&](int64_t i) { return std::sin(0.37 * double(i) + base) / 2; });
 }

@@ -1,7 +1,6 @@
-// Steps that count and replace modules.
+// Steps that count and replace modules, and make them mutable.
 #include <algorithm>
 #include "graft/surgery/count.h"
-#include "graft/surgery/fuse_modules.h"
 #include "graft/surgery/mutable.h"
 #include "graft/surgery/plan.h"
 #include "graft/surgery/replace.h"
@@ -163,29 +162,8 @@ Json to_mutable(World& w, const Json& s) {
   return {{"repr", nn::repr(*m)}};
 }
 
-std::vector<int64_t> shape_list(const Tensor& t) {
-  const Shape s = t.shape();
-  return {s.begin(), s.end()};
-}
-
-Json fuse(World& w, const Json& s) {
-  std::vector<std::vector<std::string>> groups;
-  for (const Json& g : s.at("groups"))
-    groups.push_back(g.is_string() ? std::vector<std::string>{g.get<std::string>()} : g.get<std::vector<std::string>>());
-  if (!s["groups"].empty() && s["groups"][0].is_string()) groups = {s["groups"].get<std::vector<std::string>>()};
-  surgery::FuseModulesOptions o;
-  o.inplace = s.value("inplace", false);
-  const nn::ModulePtr& model = w.module(s.at("model"));
-  const nn::ModulePtr fused = s.value("qat", false) ? surgery::fuse_modules_qat(model, groups, o) : surgery::fuse_modules(model, groups, o);
-  w.set(s.value("as", "f"), fused);
-  Json parameters = Json::array();
-  for (const auto& [name, t] : fused->named_parameters())
-    parameters.push_back({name, shape_list(t), t.requires_grad()});
-  return {{"returned_same_object", fused == model}, {"repr", nn::repr(*fused)}, {"named_parameters", parameters}};
-}
-
 const Step kSteps[] = {{"replace", replace},         {"count", count},       {"update_params", update_params},
-                       {"replace_params", replace_params}, {"to_mutable", to_mutable}, {"fuse", fuse}};
+                       {"replace_params", replace_params}, {"to_mutable", to_mutable}};
 
 }  // namespace
 

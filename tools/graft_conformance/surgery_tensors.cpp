@@ -10,8 +10,7 @@ namespace {
 using namespace graft;
 
 Json input(World& w, const Json& s) {
-  const double seed = s.value("seed", 0.0);
-  const Tensor t = sequence(s.at("shape"), [&](int64_t i) { return std::cos(0.21 * double(i) + seed); });
+  const Tensor t = input_values(s);
   if (s.value("requires_grad", false)) t.requires_grad_();
   w.set(s.at("as"), t);
   return {};

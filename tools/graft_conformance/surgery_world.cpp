@@ -24,6 +24,13 @@ std::string World::name_of(const Tensor& param, const nn::Module& model) const {
   return "stale:" + (found == labels_.end() ? "?" : found->second);
 }
 
+Tensor World::example() const {
+  if (has("x")) return tensor("x");
+  for (const Json& step : *program)
+    if (step.at("op") == "input" && step.at("as") == "x") return input_values(step);
+  throw Unsupported("the program has no input to trace with");
+}
+
 const Json& part(const Json& of, const char* name) {
   static const Json none = Json::object();
   const auto found = of.find(name);

@@ -53,8 +53,13 @@ class World {
   void label(const graft::nn::Module&, const std::string& prefix);
   std::string name_of(const graft::Tensor& param, const graft::nn::Module& model) const;
 
+  // "x", or what the program will make of that name: an example where the original looks at code only.
+  graft::Tensor example() const;
+  const Json* program = nullptr;
+
   std::vector<Json> log;  // of hooks
   int replacements = 0;   // made so far by policies
+  std::map<std::string, Json> kept_state;  // of models whose last load failed: what they had before
 
  private:
   std::map<std::string, Variable> variables_;
@@ -77,14 +82,14 @@ std::pair<std::string, std::string> split_path(const std::string& path);  // own
 
 // ---- numbers -------------------------------------------------------------------------------------------------------
 graft::Tensor sequence(const Json& shape, const std::function<double(int64_t)>& f);
+graft::Tensor input_values(const Json& step);                             // cos(0.21 i + seed)
 graft::Tensor parameter_values(const Json& shape, double base);  // sin(0.37 i + base) / 2
 using TensorSet = std::unordered_set<const graft::TensorImpl*>;
 void fill(graft::nn::Module&, double base, const TensorSet& skip = {});
 std::string dtype_name(graft::DType);  // "float64"
 Json observed(const graft::Tensor&);   // {"shape", "dtype", "data"}
 
-// ---- steps: each returns what it observes, in the recording's form
-// -----------------------------------------------------
+// ---- steps: each returns what it observes, in the recording's form -------------------------------------------------
 struct Step {
   std::string_view op;
   Json (*run)(World&, const Json& step);
@@ -94,5 +99,11 @@ std::span<const Step> tensor_steps();
 std::span<const Step> optimizer_steps();
 std::span<const Step> mutable_steps();
 std::span<const Step> surgery_steps();
+std::span<const Step> fusion_steps();
+std::span<const Step> algorithm_steps();
+
+// What graft does otherwise wherever it comes up, as the field `graft` of some case says, or the contract: changes what the
+// step is expected to show, before it runs. Returns the decisions, none in most cases.
+std::vector<std::string> decide(World&, const Json& step, Json& expect);
 
 }  // namespace conformance
