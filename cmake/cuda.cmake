@@ -11,7 +11,7 @@ if(GRAFT_SANITIZE)
 endif()
 
 file(GLOB cuda_kernels CONFIGURE_DEPENDS kernels/*/cuda*.cu)
-set(cuda_sources kernels/cuda/register.cpp)
+set(cuda_sources kernels/cuda/runtime.cpp kernels/cuda/register.cpp)
 
 if(GRAFT_CUDA STREQUAL "EMULATED")
   # NVIDIA's headers are all that is needed: of a toolkit, or what `./dev cuda` fetches from PyPI.
@@ -49,4 +49,5 @@ target_compile_options(graft_cuda PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextr
                        $<$<COMPILE_LANGUAGE:CXX>:-ftls-model=initial-exec>)
 target_include_directories(graft_cuda PRIVATE ${PROJECT_BINARY_DIR}/include)
 target_include_directories(graft_cuda SYSTEM PRIVATE ${GRAFT_CUDA_INCLUDE})
+target_compile_definitions(graft_cuda PRIVATE $<$<STREQUAL:${GRAFT_CUDA},EMULATED>:GRAFT_CUDA_EMULATED>)
 set(graft_cuda_objects $<TARGET_OBJECTS:graft_cuda>)

@@ -5,13 +5,13 @@
 namespace graft::inline v1 {
 
 std::string_view name_of(ErrorCode c) {
-  constexpr std::array<std::string_view, 23> names{
+  constexpr std::array<std::string_view, 24> names{
       "invalid_argument", "shape_mismatch",  "dtype_mismatch",          "device_mismatch",     "index_out_of_range",
       "not_implemented",  "autograd",        "data_dependent",          "key_error",           "type_error",
       "state_dict",       "concurrent_modification", "stale_parameter", "overflow",            "too_small",
       "too_large",        "malformed",       "mismatch",                "unsupported",         "io",
-      "plan_refused",     "device_out_of_memory",    "device_unavailable"};
-  static_assert(names.size() == size_t(ErrorCode::device_unavailable) + 1);
+      "plan_refused",     "device_out_of_memory",    "device_unavailable", "device_error"};
+  static_assert(names.size() == size_t(ErrorCode::device_error) + 1);
   return names[size_t(c)];
 }
 

@@ -36,6 +36,7 @@ enum class ErrorCode : uint8_t {
   plan_refused,             // surgery would not be right; the model is unchanged
   device_out_of_memory,
   device_unavailable,
+  device_error,             // a kernel or a copy failed there
 };
 std::string_view name_of(ErrorCode);  // "shape_mismatch"
 

@@ -1,6 +1,7 @@
 #include "graft/core/op.h"
 
 #include "graft/core/autograd.h"
+#include "graft/core/cuda.h"
 #include "graft/core/ops.h"
 
 namespace graft::inline v1 {
@@ -141,7 +142,7 @@ static Tensors promoted(const Call& call) {
 }
 
 // The dtype that selects a kernel is that of input 0; of output 0 for an op without inputs.
-static const Candidate* launch(const Call& call, const Launch& launch) {
+static const Candidate* run_candidates(const Call& call, const Launch& launch) {
   const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
   const OpEntry* entry = call.op.entry.load(std::memory_order_acquire);
   if (!entry) [[unlikely]] entry = intern_op(call.op);
@@ -151,6 +152,19 @@ static const Candidate* launch(const Call& call, const Launch& launch) {
     if (t_modes.observers) [[unlikely]] Observers::notify([&](Observer& o) { o.declined(call, *c, reason); });
   }
   fail_no_kernel(call, *entry, launch);
+}
+
+[[gnu::cold, gnu::noinline]] static const Candidate* launch_on_cuda(const Call& call, Launch launch, int device) {
+  launch.stream = cuda::detail::begin_launch(device);
+  const Candidate* ran = run_candidates(call, launch);
+  if (std::string why; cuda::detail::launch_failed(why))
+    fail(ErrorCode::device_error, call.op.name, ": ", why, ": ", launch.in.empty() ? concat(*launch.out[0]) : describe(call.in));
+  return ran;
+}
+static const Candidate* launch(const Call& call, const Launch& launch) {
+  const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
+  const Device where = key.device.type == Device::cpu && !launch.out.empty() ? launch.out[0]->device : key.device;
+  return where.type == Device::cuda ? launch_on_cuda(call, launch, where.index) : run_candidates(call, launch);
 }
 
 static const Candidate* dispatch(const Call& call, std::span<View* const> out) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 #include <ostream>
+#include "graft/core/cuda.h"
 #include "graft/core/error.h"
 #include "graft/core/autograd.h"
 #include "graft/kernels/table.h"
@@ -82,7 +83,9 @@ constexpr size_t kHeader = 64;  // keeps the data of a storage 64-byte aligned
 static_assert(sizeof(Storage) <= kHeader);
 
 Ref<Storage> make_storage(size_t bytes, Device device) {
-  memory::Source* source = device.type == Device::meta ? nullptr : memory::source();
+  memory::Source* source = device.type == Device::cpu    ? memory::source()
+                           : device.type == Device::cuda ? &cuda::detail::memory_of(device.index)
+                                                         : nullptr;
   const bool inline_data = !source && device.type != Device::meta;
   auto storage = Ref<Storage>::adopt(new (memory::allocate(kHeader + (inline_data ? bytes : 0))) Storage);
   storage->bytes = inline_data ? bytes : 0;
@@ -155,6 +158,7 @@ Tensor tensor_of(const void* values, DType from, const Shape& shape, const Optio
 
 Tensor scalar_tensor(Scalar value, const Options& options) {
   const NotDry real;
+  if (options.device.type == Device::cuda) return full({}, value, options);  // without a copy from the host
   const Tensor t = empty({}, Options(options.dtype_or(value.dtype()), Device::cpu));
   with_type(t.dtype(), AllTypes{}, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -228,13 +232,19 @@ bool Tensor::is_contiguous(MemoryFormat format) const {
   return true;
 }
 
+static void need_host_memory(std::string_view what, const Tensor& t) {
+  if (t.device().type == Device::cuda) [[unlikely]]
+    fail(ErrorCode::device_mismatch, what, ": ", t, " is in the memory of the device; use to(Device::cpu), or view().data as its address there");
+}
 const void* Tensor::typed(DType t) const {
   GRAFT_CHECK(t == dtype(), ErrorCode::dtype_mismatch, "data: ", *this, " read as ", name_of(t));
+  need_host_memory("data", *this);
   if (!view().data && numel() > 0) need_values("data", *this);
   return view().data;
 }
 void* Tensor::written(DType t) const {
   GRAFT_CHECK(t == dtype(), ErrorCode::dtype_mismatch, "mutable_data: ", *this, " written as ", name_of(t));
+  need_host_memory("mutable_data", *this);
   if (!view().contiguous && may_overlap(view())) [[unlikely]]
     fail("mutable_data: elements of the expanded ", *this, " share memory; clone() it first");
   if (thread_modes().dry_run || (!view().data && numel() > 0)) need_values("mutable_data", *this);
@@ -259,10 +269,16 @@ Scalar Tensor::scalar_at(std::span<const int64_t> index) const {
                 " out of range in dimension ", d, " of ", *this);
     offset += i * view().stride[d++];
   }
+  const std::byte* at = view().data + offset * size_of(dtype());
+  alignas(16) std::byte copy[16];
+  if (device().type == Device::cuda) {
+    cuda::detail::download(copy, at, size_t(size_of(dtype())), device().index);
+    at = copy;
+  }
   Scalar value;
   with_type(dtype(), AllTypes{}, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const T x = view().as<T>()[offset];
+    const T x = *reinterpret_cast<const T*>(at);
     if constexpr (is_half_v<T>) value = float(x);
     else value = x;
   });

@@ -132,7 +132,7 @@ class Tensor {
   const View& view() const { return impl_->view; }
   uint32_t version() const { return impl_->storage->version; }  // counts in-place writes to the memory
 
-  // Elements. T must be the C++ type of dtype(); the memory is that of the view, not always contiguous.
+  // Elements on cpu. T must be the C++ type of dtype(); the memory is that of the view, not always contiguous.
   template <class T> const T* data() const { return static_cast<const T*>(typed(dtype_v<T>)); }
   template <class T> T* mutable_data() const { return static_cast<T*>(written(dtype_v<T>)); }  // moves the version
   template <class T> T item() const { return item().template to<T>(); }
@@ -200,9 +200,12 @@ class Tensor {
   Tensor contiguous(MemoryFormat = MemoryFormat::contiguous) const;
   Tensor to(MemoryFormat) const;
   Tensor to(DType) const;
-  Tensor to(Device) const;
+  // Between pinned memory and cuda, `non_blocking` returns before the copy is done (core/cuda.h).
+  Tensor to(Device, bool non_blocking = false) const;
   Tensor to(Device::Type t) const { return to(Device(t)); }
   Tensor to(const Options&) const;
+  Tensor cuda(int index = 0) const { return to(Device(Device::cuda, index)); }
+  Tensor cpu() const { return to(Device(Device::cpu)); }
 
   // In place: as the functions of the same name in core/ops.h.
   const Tensor& copy_(const Tensor&) const;

@@ -54,7 +54,7 @@ template <class T> inline constexpr bool is_half_v = std::is_same_v<T, Half> || 
 template <class T> inline constexpr bool is_floating_v = std::is_floating_point_v<T> || is_half_v<T>;
 
 // Converts between any two element types as C++ and PyTorch do: complex to real drops the imaginary part.
-template <class To, class From> To convert(From x) {
+template <class To, class From> GRAFT_HD To convert(From x) {
   if constexpr (is_complex_v<From> && !is_complex_v<To>) return convert<To>(x.real());
   else if constexpr (is_half_v<From>) return convert<To>(float(x));
   else if constexpr (is_complex_v<To> && is_complex_v<From>)

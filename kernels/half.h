@@ -2,6 +2,7 @@
 #pragma once
 #include <bit>
 #include <cstdint>
+#include "graft/kernels/host_device.h"
 
 namespace graft::inline v1 {
 
@@ -10,8 +11,8 @@ struct Half {
   uint16_t bits = 0;
 
   Half() = default;
-  Half(float x) : bits(round(x)) {}  // NOLINT(google-explicit-constructor)
-  operator float() const {           // NOLINT(google-explicit-constructor)
+  GRAFT_HD Half(float x) : bits(round(x)) {}  // NOLINT(google-explicit-constructor)
+  GRAFT_HD operator float() const {           // NOLINT(google-explicit-constructor)
     const uint32_t magnitude = uint32_t(bits & 0x7fffU) << 13;
     const float subnormal = float(int(bits & 0x3ffU)) * 0x1p-24F;
     const uint32_t normal = magnitude + (uint32_t(127 - 15) << 23);
@@ -21,14 +22,14 @@ struct Half {
     out = exponent == 0 ? std::bit_cast<uint32_t>(subnormal) : out;
     return std::bit_cast<float>(out | uint32_t(bits & 0x8000U) << 16);
   }
-  static Half from_bits(uint16_t b) {
+  GRAFT_HD static Half from_bits(uint16_t b) {
     Half h;
     h.bits = b;
     return h;
   }
 
  private:
-  static uint16_t round(float x) {
+  GRAFT_HD static uint16_t round(float x) {
     const uint32_t all = std::bit_cast<uint32_t>(x);
     const uint32_t magnitude = all & 0x7fffffffU;
     // Adding 0.5 aligns the mantissa so that its last bit weighs 2^-24, the smallest subnormal.
@@ -47,16 +48,16 @@ struct BFloat16 {
   uint16_t bits = 0;
 
   BFloat16() = default;
-  BFloat16(float x) : bits(round(x)) {}  // NOLINT(google-explicit-constructor)
-  operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }  // NOLINT(google-explicit-constructor)
-  static BFloat16 from_bits(uint16_t b) {
+  GRAFT_HD BFloat16(float x) : bits(round(x)) {}  // NOLINT(google-explicit-constructor)
+  GRAFT_HD operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }  // NOLINT(google-explicit-constructor)
+  GRAFT_HD static BFloat16 from_bits(uint16_t b) {
     BFloat16 h;
     h.bits = b;
     return h;
   }
 
  private:
-  static uint16_t round(float x) {
+  GRAFT_HD static uint16_t round(float x) {
     const uint32_t all = std::bit_cast<uint32_t>(x);
     const uint32_t rounded = (all + 0x7fffU + (all >> 16 & 1U)) >> 16;
     return uint16_t((all & 0x7fffffffU) > 0x7f800000U ? 0x7fc0U : rounded);

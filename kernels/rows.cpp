@@ -15,35 +15,13 @@ bool same_dense_layout(const Launch& l) {
   return is_dense(out);
 }
 
-namespace {
-
 // Stride of dimension d of the output in v, which may have fewer dimensions or size 1 there.
-int64_t aligned_stride(const View& v, const View& out, int d) {
+static int64_t aligned_stride(const View& v, const View& out, int d) {
   const int own = d - (out.rank - v.rank);
   return own < 0 || v.size[own] == 1 ? 0 : v.stride[own];
 }
 
-// The dimensions in the order in which the output lies in memory, neighbours merged where all operands allow it.
-struct Walk {
-  size_t operands = 0;
-  int rank = 0;                                 // the innermost is last; at least 1
-  int64_t size[kMaxRank];                       // NOLINT(modernize-avoid-c-arrays): set up to rank
-  int64_t step[kMaxRank][kMaxOperands];         // in elements
-  int64_t bytes[kMaxOperands];                  // of an element
-  std::byte* data[kMaxOperands];
-
-  explicit Walk(const Launch&);
-  void run(int64_t first, int64_t last, Row, const void* attrs) const;  // of the outermost dimension
-
- private:
-  bool merges(int outer, int inner) const {
-    for (size_t k = 0; k < operands; ++k)
-      if (step[outer][k] != step[inner][k] * size[inner]) return false;
-    return true;
-  }
-};
-
-Walk::Walk(const Launch& l) : operands(l.in.size() + 1) {
+OperandWalk::OperandWalk(const Launch& l) : operands(l.in.size() + 1) {
   const View& out = *l.out[0];
   int order[kMaxRank];
   int n = 0;
@@ -75,7 +53,13 @@ Walk::Walk(const Launch& l) : operands(l.in.size() + 1) {
   std::fill_n(step[0], operands, 1);
 }
 
-void Walk::run(int64_t first, int64_t last, Row row, const void* attrs) const {
+bool OperandWalk::merges(int outer, int inner) const {
+  for (size_t k = 0; k < operands; ++k)
+    if (step[outer][k] != step[inner][k] * size[inner]) return false;
+  return true;
+}
+
+void OperandWalk::run(int64_t first, int64_t last, Row row, const void* attrs) const {
   std::array<Operand, kMaxOperands> o;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled below
   const int inner = rank - 1;
   for (size_t k = 0; k < operands; ++k) o[k] = {data[k] + first * step[0][k] * bytes[k], step[inner][k]};
@@ -95,11 +79,9 @@ void Walk::run(int64_t first, int64_t last, Row row, const void* attrs) const {
   }
 }
 
-}  // namespace
-
 void for_each_row(const Launch& l, Row row) {
   if (l.out[0]->numel == 0) return;
-  const Walk walk(l);
+  const OperandWalk walk(l);
   walk.run(0, walk.size[0], row, l.attrs);
 }
 
@@ -107,7 +89,7 @@ void for_each_row_parallel(const Launch& l, Row row) {
   constexpr int64_t kGrain = 1 << 15;  // elements
   const int64_t n = l.out[0]->numel;
   if (n == 0) return;
-  const Walk walk(l);
+  const OperandWalk walk(l);
   if (n < 2 * kGrain) return walk.run(0, walk.size[0], row, l.attrs);
   const int64_t grain = std::max<int64_t>(1, kGrain * walk.size[0] / n);
   parallel_for(0, walk.size[0], grain, [&](int64_t first, int64_t last) { walk.run(first, last, row, l.attrs); });

@@ -14,6 +14,22 @@ struct Operand {
 // operands[0] is the output, then the inputs.
 using Row = void (*)(const Operand* operands, int64_t n, const void* attrs);
 
+// The dimensions in the order in which the output lies in memory, neighbours merged where all operands allow it.
+struct OperandWalk {
+  size_t operands = 0;
+  int rank = 0;                            // the innermost is last; at least 1
+  int64_t size[kMaxRank];                  // NOLINT(modernize-avoid-c-arrays): set up to rank
+  int64_t step[kMaxRank][kMaxOperands];    // in elements
+  int64_t bytes[kMaxOperands];             // of an element
+  std::byte* data[kMaxOperands];
+
+  explicit OperandWalk(const Launch&);
+  void run(int64_t first, int64_t last, Row, const void* attrs) const;  // of the outermost dimension
+
+ private:
+  bool merges(int outer, int inner) const;
+};
+
 bool same_dense_layout(const Launch&);  // all have the sizes and strides of the output, which has no gaps
 
 // One output; every input has its shape or broadcasts to it. Dimensions are walked in the order of the output's memory

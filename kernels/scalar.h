@@ -27,7 +27,7 @@ class Scalar {
     constexpr DType types[] = {DType::boolean, i64, f32, c64};
     return types[int(kind_)];
   }
-  template <class T> T to() const {
+  template <class T> GRAFT_HD T to() const {
     if constexpr (is_complex_v<T>) return T(typename T::value_type(re_), typename T::value_type(im_));
     else if (kind_ <= Kind::integer) return convert<T>(integer_);
     else return convert<T>(re_);

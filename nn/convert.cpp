@@ -2,6 +2,7 @@
 // optimizers stay valid) and gets other memory; its gradient follows. Everything is made aside, then put in.
 #include <unordered_map>
 
+#include "graft/core/cuda.h"
 #include "graft/core/op.h"
 #include "graft/nn/param.h"
 
@@ -58,16 +59,11 @@ static void check_dtype(DType t) {
   GRAFT_CHECK(is_differentiable(t), ErrorCode::type_error,
               "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=", name_of(t));
 }
-static void check_available(const char* what, Device d) {
-  GRAFT_CHECK(d.type != Device::cuda, ErrorCode::device_unavailable, what, ": no ", to_string(d),
-              ": this build of graft has no CUDA backend");
-}
-
-Module& Module::to(Device device, std::optional<DType> dtype, bool) {
+Module& Module::to(Device device, std::optional<DType> dtype, bool non_blocking) {
   if (dtype) check_dtype(*dtype);
-  check_available("to", device);
+  cuda::need("to", device);
   convert_all(*this, [&](const Tensor& t) {
-    return t.to(Options(dtype && changes_dtype(t) ? *dtype : t.dtype(), device));
+    return t.to(dtype && changes_dtype(t) ? *dtype : t.dtype()).to(device, non_blocking);
   });
   return *this;
 }
@@ -97,7 +93,7 @@ Module& Module::type(DType dtype) {
   return *this;
 }
 Module& Module::to_empty(Device device) {
-  check_available("to_empty", device);
+  cuda::need("to_empty", device);
   convert_all(*this, [&](const Tensor& t) { return empty(t.shape(), Options(t.dtype(), device)); });
   return *this;
 }

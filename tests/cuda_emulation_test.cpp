@@ -224,7 +224,6 @@ TEST_F(Device, memory_that_an_allocator_has_taken_back_is_found) {
   expect_fault("past the end of a tensor");
 }
 TEST_F(Device, memory_of_another_device_is_found) {
-  emu::settings().devices = 2;
   float* p = make(zeros(32));
   cudaStreamSynchronize(stream);
   cudaSetDevice(1);

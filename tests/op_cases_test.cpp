@@ -8,40 +8,8 @@
 #include "op_cases_test/op_case.h"
 
 namespace graft::cases {
-
-Tensor ramp(const Shape& shape, double from, double step) {
-  Tensor t = empty(shape, f64);
-  double* p = t.mutable_data<double>();
-  for (int64_t i = 0; i < t.numel(); ++i) p[i] = from + step * double((i * 7) % 11) + 0.01 * double(i);
-  return t;
-}
-Tensor ints(const Shape& shape, int64_t from) {
-  Tensor t = empty(shape, i64);
-  const int64_t n = t.numel(), step = n % 7 ? 7 : 5;
-  for (int64_t i = 0; i < n; ++i) t.mutable_data<int64_t>()[i] = from + i * step % n;
-  return t;
-}
-std::string label(const OpCase& c) { return std::string(c.op) + (*c.name ? " (" : "") + c.name + (*c.name ? ")" : ""); }
-
-std::vector<double> elements(const Tensor& x) {
-  const NoGrad quiet;
-  const Tensor t = x.contiguous().to(f64);
-  return {t.data<double>(), t.data<double>() + t.numel()};
-}
-
 namespace {
 
-struct Family {
-  const char* name;
-  OpCases (*cases)();
-  friend std::ostream& operator<<(std::ostream& out, const Family& f) { return out << f.name; }
-};
-const Family kFamilies[] = {{"pointwise", pointwise_cases}, {"activation", activation_cases}, {"reduce", reduce_cases},
-                            {"views", view_cases},          {"move", move_cases},             {"nn", nn_cases},
-                            {"index", index_cases},         {"conv", conv_cases},             {"norm", norm_cases},
-                            {"movement", movement_cases}};
-
-bool floating(const Tensor& t) { return is_floating(t.dtype()); }
 bool close(double a, double b, double tol) {
   return a == b || (std::isnan(a) && std::isnan(b)) || std::abs(a - b) <= tol * (1 + std::abs(b));
 }
@@ -51,12 +19,6 @@ void expect_close(const std::vector<double>& got, const std::vector<double>& exp
     if (!close(got[i], expected[i], tol))
       FAIL() << "element " << i << ": " << got[i] << ", expected " << expected[i] << " within " << tol;
 }
-Tensors converted(const Tensors& in, DType t) {
-  Tensors out;
-  for (const Tensor& x : in) out.push_back(floating(x) ? x.to(t) : x);
-  return out;
-}
-
 // ---- expected values -----------------------------------------------------------------------------------------
 
 std::vector<double> by_element(const OpCase& c, const Tensors& in, const Shape& shape) {
@@ -108,10 +70,6 @@ TEST_P(EveryCase, values_are_those_computed_outside_of_the_library) {
 
 // ---- gradients -----------------------------------------------------------------------------------------------
 
-// A scalar that weighs every element differently, so that a transposed gradient is noticed.
-Tensor weigh(const Tensor& y) {
-  return sum(y * ramp(y.shape(), 0.2, 0.13));
-}
 using Scalarised = std::function<Tensor(const Tensors&)>;
 
 void check_gradient(const Scalarised& f, Tensors in) {
@@ -193,29 +151,10 @@ TEST_P(EveryCase, every_floating_dtype_agrees_with_f64) {
   });
 }
 
-Tensor transposed(const Tensor& x) {
-  return x.dim() < 2 ? x : x.transpose(0, x.dim() - 1).contiguous().transpose(0, x.dim() - 1);
-}
-Tensor with_gaps(const Tensor& x) {  // every second element of the last dimension, behind an offset
-  if (x.dim() == 0) return x;
-  Shape wide = x.shape();
-  wide.push_back(2);
-  const Tensor y = zeros(wide, x.options());
-  const Tensor view = y.narrow(x.dim(), 1, 1);
-  Region r = region_of(view.view(), y.view());
-  r.rank = uint8_t(x.dim());
-  const Tensor gapped = as_strided(y, r);
-  gapped.copy_(x);
-  return gapped;
-}
-Tensor expanded(const Tensor& x) {  // one row repeated: other values
-  if (x.dim() == 0 || x.size(0) < 2) return x;
-  return x.narrow(0, 0, 1).expand(x.shape());
-}
 TEST_P(EveryCase, layouts_of_the_inputs_do_not_matter) {
   each(&OpCase::strided, [](const OpCase& c) {
     const NoGrad quiet;
-    for (Tensor (*layout)(const Tensor&) : {transposed, with_gaps, expanded}) {
+    for (Tensor (*layout)(const Tensor&) : kLayouts) {
       for (size_t k = 0; k <= c.in.size(); ++k) {  // one input at a time, then all
         Tensors strided = c.in, plain;
         for (size_t i = 0; i < c.in.size(); ++i)
@@ -280,7 +219,7 @@ TEST_P(EveryCase, in_place_forms_equal_the_functional_ones) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, EveryCase, testing::ValuesIn(kFamilies), [](const auto& p) { return p.param.name; });
+INSTANTIATE_TEST_SUITE_P(Ops, EveryCase, testing::ValuesIn(families()), [](const auto& p) { return p.param.name; });
 
 // ---- coverage ------------------------------------------------------------------------------------------------
 
@@ -309,7 +248,7 @@ std::set<std::string> defined_ops() {
 
 TEST(OpCasesCoverage, every_op_of_the_sources_and_of_the_kernel_table_is_called_by_a_case) {
   Names names;
-  for (const Family& family : kFamilies)
+  for (const Family& family : families())
     for (const OpCase& c : family.cases()) {
       Tensors in = c.in, leaves;
       for (Tensor& t : in)

@@ -15,7 +15,8 @@ static Tensor checked(const char* op, const char* what, const Tensor& index, int
   GRAFT_CHECK(is_integral(index.dtype()), ErrorCode::dtype_mismatch, op, ": expected integers as ", what, ", not ", index);
   const Tensor t = index.to(i64).contiguous();
   if (!has_values(t)) return t;
-  const auto* p = t.data<int64_t>();
+  const Tensor here = t.to(Device::cpu);  // on cuda, too, before anything is launched
+  const auto* p = here.data<int64_t>();
   for (int64_t i = 0; i < t.numel(); ++i)
     GRAFT_CHECK((p[i] >= 0 && p[i] < limit) || p[i] == ignore, ErrorCode::index_out_of_range, op, ": ", what, " ", p[i],
                 " is out of range for ", limit, " ", of);
@@ -155,7 +156,8 @@ Tensor one_hot(const Tensor& x, int64_t num_classes) {
   if (num_classes < 0) {
     GRAFT_CHECK(has_values(label), ErrorCode::data_dependent, "one_hot: num_classes depends on the values of ", x);
     GRAFT_CHECK(x.numel() > 0, "one_hot: an empty input needs num_classes");
-    num_classes = *std::max_element(label.data<int64_t>(), label.data<int64_t>() + label.numel()) + 1;
+    const Tensor here = label.to(Device::cpu);
+    num_classes = *std::max_element(here.data<int64_t>(), here.data<int64_t>() + here.numel()) + 1;
   }
   return apply(one_hot_op, OneHotAttrs{num_classes}, label);
 }

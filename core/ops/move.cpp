@@ -1,5 +1,6 @@
 // Ops that copy elements: clone, to, copy_, full, cat.
 #include "graft/core/autograd.h"
+#include "graft/core/cuda.h"
 #include "graft/core/ops.h"
 
 namespace graft::inline v1 {
@@ -52,15 +53,20 @@ Tensor Tensor::to(DType t) const { return t == dtype() ? *this : apply(to_op, t,
 
 static const OpDef to_device_op{
     .name = "to_device",
-    .infer = [](Infer& c) { infer_same(c), c.out().device = c.attrs<Device>(); },
+    .infer = [](Infer& c) { infer_same(c), c.out().device = c.attrs<ToDeviceAttrs>().device; },
     .backward = [](Backward& b) { b.to(0) = b.g().to(b.input_device(0)); },
 };
-Tensor Tensor::to(Device d) const {
+Tensor Tensor::to(Device d, bool non_blocking) const {
   if (d == device()) return *this;
-  GRAFT_CHECK(d.type != Device::cuda, ErrorCode::device_unavailable, "to: ", d, " is not available in this build");
+  cuda::need("to", d);
   if (thread_modes().dry_run) return *this;  // all devices are one
   GRAFT_CHECK(device().type != Device::meta, ErrorCode::data_dependent, "to: ", *this, " has no values to copy to ", d);
-  return apply(to_device_op, d, *this);
+  const bool between = d.type == Device::cuda && device().type == Device::cuda;
+  if (between) cuda::detail::join(device().index, d.index);
+  const Tensor dense = is_dense(view()) ? *this : contiguous();  // a copy between devices is one of bytes
+  const Tensor there = apply(to_device_op, ToDeviceAttrs{d, non_blocking}, dense);
+  if (between) cuda::detail::join(device().index, d.index);
+  return there;
 }
 Tensor Tensor::to(const Options& o) const { return to(o.dtype_or(dtype())).to(o.device); }
 
@@ -74,7 +80,11 @@ const OpDef copy_op{  // (dst, src), in place only: what dst was no longer matte
         },
     .backward = [](Backward& b) { b.to(1) = b.g(); },
 };
-const Tensor& Tensor::copy_(const Tensor& src) const { return apply_inplace(copy_op, {}, *this, src); }
+const Tensor& Tensor::copy_(const Tensor& src) const {
+  if (src.defined() && !(src.device() == device()) && (device().type == Device::cuda || src.device().type == Device::cuda))
+    return copy_(src.to(device()));
+  return apply_inplace(copy_op, {}, *this, src);
+}
 
 const Tensor& Tensor::fill_(Scalar value) const { return copy_(scalar_tensor(value, options())); }
 

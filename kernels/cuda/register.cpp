@@ -3,6 +3,8 @@
 namespace graft::inline v1 {
 
 void register_cuda_kernels() {
+  register_move_cuda();
+  register_pointwise_cuda();
 }
 
 }  // namespace graft

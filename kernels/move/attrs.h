@@ -6,6 +6,7 @@
 namespace graft::inline v1 {
 
 struct FillAttrs { Scalar value; };
+struct ToDeviceAttrs { Device device; bool non_blocking = false; };
 struct DimAttrs { int dim = 0; };                   // already counted from the front
 // Where a tensor lies inside the memory of another one, which has no gaps.
 struct Region {

@@ -25,6 +25,11 @@ Decline copy_last_input(const Launch& l) {  // clone(x), to(x), copy(dst, src)
   return kRan;
 }
 
+Decline to_cpu(const Launch& l) {
+  if (l.out[0]->device.type != Device::cpu) return "to another device";
+  return copy_last_input(l);
+}
+
 template <class T> Decline fill(const Launch& l) {
   const T value = l.attrs_as<FillAttrs>().value.to<T>();
   T* y = l.out[0]->as<T>();
@@ -77,7 +82,8 @@ Decline overwrite(const Launch& l) {
 
 template <class T> void add_typed() {
   constexpr DType t = dtype_of<T>::value;
-  for (const char* op : {"clone", "to", "to_device", "copy"}) add_kernel(op, Device::cpu, t, "rows", copy_last_input);
+  for (const char* op : {"clone", "to", "copy"}) add_kernel(op, Device::cpu, t, "rows", copy_last_input);
+  add_kernel("to_device", Device::cpu, t, "to cpu", to_cpu);
   add_kernel("full", Device::cpu, t, "reference", fill<T>);
   add_kernel("cat", Device::cpu, t, "rows", cat);
   add_kernel("overwrite", Device::cpu, t, "rows", overwrite);

@@ -17,22 +17,25 @@ template <size_t i> Decline kernel(const Launch& l) { return run(l, g_ops[i]); }
 template <size_t... i> constexpr std::array<Kernel, kMaxOps> kernels(std::index_sequence<i...>) { return {kernel<i>...}; }
 constexpr auto kKernels = kernels(std::make_index_sequence<kMaxOps>());
 
-// A functor named here is an error for bool in PyTorch as well.
-bool takes_bool(std::string_view f) {
-  for (const char* no : {"neg", "sub", "abs", "relu", "relu_grad", "div_trunc", "bitwise_not", "square"})
-    if (f == no) return false;
-  return true;
-}
 void add_types(const Op& op, size_t i, Compute c, std::initializer_list<DType> types) {
   if (!op.rows[0][c]) return;
-  const std::string name = op.form == Form::tensors        ? op.functor
-                           : op.form == Form::scalar_first ? std::string("scalar_") + op.functor
-                                                           : std::string(op.functor) + "_scalar";
+  const std::string name = op_name(op.functor, op.form);
   for (const DType t : types)
     if (t != boolean || takes_bool(op.functor)) add_kernel(name, Device::cpu, t, "rows", kKernels[i]);
 }
 
 }  // namespace
+
+std::string pointwise::op_name(std::string_view functor, Form form) {
+  const std::string name(functor);
+  return form == Form::tensors ? name : form == Form::scalar_first ? "scalar_" + name : name + "_scalar";
+}
+// A functor named here is an error for bool in PyTorch as well.
+bool pointwise::takes_bool(std::string_view functor) {
+  for (const char* no : {"neg", "sub", "abs", "relu", "relu_grad", "div_trunc", "bitwise_not", "square"})
+    if (functor == no) return false;
+  return true;
+}
 
 void register_pointwise_cpu() {
   const int n = rows_baseline(g_ops);

@@ -6,13 +6,14 @@
 #include <math.h>  // NOLINT(modernize-deprecated-headers): ::exp is no inline function, unlike std::exp
 #include <complex>
 #include <type_traits>
+#include "graft/kernels/host_device.h"
 
 namespace graft::inline v1::math {
 namespace {
 
 template <class T> inline constexpr bool is_complex_number = false;
 template <class T> inline constexpr bool is_complex_number<std::complex<T>> = true;
-#define GRAFT_ALWAYS_INLINE [[gnu::always_inline]] inline
+#define GRAFT_ALWAYS_INLINE [[gnu::always_inline]] GRAFT_HD inline
 
 GRAFT_ALWAYS_INLINE int bits_of(float x) { return __builtin_bit_cast(int, x); }
 GRAFT_ALWAYS_INLINE float float_of(int b) { return __builtin_bit_cast(float, b); }

@@ -35,5 +35,7 @@ void rows_avx2(Op*);
 void rows_avx512(Op*);
 
 Decline run(const Launch&, const Op&);
+std::string op_name(std::string_view functor, Form);  // "add", "add_scalar", "scalar_sub"
+bool takes_bool(std::string_view functor);
 
 }  // namespace graft::pointwise

@@ -2,6 +2,7 @@
 // each as value, gradient, second gradient, 16-bit, strided, empty, 0-dim, meta and in-place test.
 #pragma once
 #include <cmath>
+#include <ostream>
 #include <string>
 #include <vector>
 #include "graft/core/autograd.h"
@@ -31,7 +32,7 @@ struct OpCase {
 };
 using OpCases = std::vector<OpCase>;
 
-// One function per file of this folder; op_cases_test.cpp lists them.
+// One function per file of this folder; families() lists them.
 OpCases pointwise_cases();
 OpCases activation_cases();
 OpCases reduce_cases();
@@ -43,11 +44,27 @@ OpCases nn_cases();
 OpCases conv_cases();
 OpCases norm_cases();
 
+struct Family {
+  const char* name;
+  OpCases (*cases)();
+  friend std::ostream& operator<<(std::ostream& out, const Family& f) { return out << f.name; }
+};
+const std::vector<Family>& families();
+
 // Distinct values, none of them zero, of both signs by default.
 Tensor ramp(const Shape&, double from = -1.3, double step = 0.37);
 Tensor ints(const Shape&, int64_t from = -3);  // i64: distinct, shuffled
 std::string label(const OpCase&);
-// The elements of x in row-major order, whatever its dtype and strides.
+// The elements of x in row-major order, whatever its dtype, strides and device.
 std::vector<double> elements(const Tensor& x);
+inline bool floating(const Tensor& t) { return is_floating(t.dtype()); }
+Tensors converted(const Tensors& in, DType t);  // the floating ones
+Tensor weigh(const Tensor& y);                  // a scalar that weighs every element differently: a transposed gradient shows
+
+// The same shape in other memory: another order of dimensions, gaps behind an offset, one row repeated (other values).
+Tensor transposed(const Tensor&);
+Tensor with_gaps(const Tensor&);
+Tensor expanded(const Tensor&);
+inline constexpr Tensor (*kLayouts[])(const Tensor&) = {transposed, with_gaps, expanded};
 
 }  // namespace graft::cases

@@ -182,7 +182,14 @@ void mark_global(const void* p, size_t bytes, bool initialised) {
 }
 void forget_global(const void* p, size_t bytes) {
   const size_t first = offset_of(p, global_memory);
-  for (size_t i = first / 4; i < (first + bytes + 3) / 4; ++i) global_cells()[i].allocated = 0;
+  Cell *begin = global_cells() + first / 4, *end = global_cells() + (first + bytes + 3) / 4;
+  const auto page = [](Cell* c, size_t up) { return (reinterpret_cast<uintptr_t>(c) + up) & ~uintptr_t{4095}; };
+  const uintptr_t inner = page(begin, 4095), inner_end = page(end, 0);
+  if (inner >= inner_end) return void(std::memset(static_cast<void*>(begin), 0, size_t(end - begin) * sizeof(Cell)));
+  // Whole pages go back to the system, and come again as zeros.
+  std::memset(static_cast<void*>(begin), 0, inner - reinterpret_cast<uintptr_t>(begin));
+  madvise(reinterpret_cast<void*>(inner), inner_end - inner, MADV_DONTNEED);
+  std::memset(reinterpret_cast<void*>(inner_end), 0, reinterpret_cast<uintptr_t>(end) - inner_end);
 }
 bool is_marked(const void* p, size_t bytes) {
   const size_t first = offset_of(p, global_memory);

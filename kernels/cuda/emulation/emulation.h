@@ -17,7 +17,7 @@ struct Settings {
   Order order = Order::forward;
   Streams streams = Streams::lazy;
   uint64_t seed = 1;            // of everything random
-  int devices = 1;              // at most kMaxDevices
+  int devices = 2;              // at most kMaxDevices
   size_t memory = size_t{4} << 30;  // of each device
   int fail_allocation = 0;      // the n-th cudaMalloc from now reports that memory is out; 0: none
   bool legacy_stream = true;    // false: work on the default stream is an error of the host
@@ -41,9 +41,9 @@ void explain_segmentation_faults();
 
 // For an allocator that hands out parts of one cudaMalloc: in the order of `stream`, these bytes come into being
 // (uninitialised), or may no longer be touched. What lies between is found by the checker.
+int allocate_unmarked(size_t bytes, void** out);  // cudaMalloc of memory that nobody may touch yet; a cudaError_t
 void mark_allocated(void* stream, void* p, size_t bytes);
 void mark_released(void* stream, void* p, size_t bytes);
-void forbid(void* p, size_t bytes);  // at once
 
 // Work of a vendor library's stand-in, in stream order.
 void enqueue(void* stream, std::function<void()> work);

@@ -95,8 +95,6 @@ cudaError_t allocate_global(int device, size_t bytes, void** out) {
   char* p = global_memory + size_t(device) * kDeviceBytes + start;
   const DeviceScope scope;
   mprotect(p, page_up(bytes), PROT_READ | PROT_WRITE);
-  std::memset(p, 0xff, bytes);
-  mark_global(p, bytes, false);
   g.allocations[p] = {bytes, true};
   g.in_use[device] += bytes;
   *out = p;

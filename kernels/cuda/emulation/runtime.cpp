@@ -78,7 +78,12 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
   const Lock lock(emu::mutex());
   if (fault_code() != cudaSuccess) return remember(fault_code());
   *p = nullptr;
-  return bytes ? remember(allocate_global(current_device(), bytes, p)) : cudaSuccess;
+  const cudaError_t e = bytes ? remember(allocate_global(current_device(), bytes, p)) : cudaSuccess;
+  if (e != cudaSuccess || !bytes) return e;
+  const DeviceScope scope;
+  std::memset(*p, 0xff, bytes);
+  mark_global(*p, bytes, false);
+  return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
   const Lock lock(emu::mutex());

@@ -173,11 +173,14 @@ void mark_allocated(void* stream, void* p, size_t bytes) {
   });
 }
 void mark_released(void* stream, void* p, size_t bytes) {
+  const Lock lock(mutex());
+  if (!find_stream(stream)) return forget_global(p, bytes);  // all its work is done
   enqueue(stream, [=] { forget_global(p, bytes); });
 }
-void forbid(void* p, size_t bytes) {
+int allocate_unmarked(size_t bytes, void** out) {
   const Lock lock(mutex());
-  forget_global(p, bytes);
+  if (fault_code() != cudaSuccess) return int(remember(fault_code()));
+  return int(remember(allocate_global(t_device, bytes, out)));
 }
 
 }  // namespace graft::cuda::emulation

@@ -1,0 +1,77 @@
+// Elements of any dtype in memory as the type that a kernel computes in, and back.
+#pragma once
+#include "graft/kernels/cuda/compat.h"
+#include "graft/kernels/dtype.h"
+
+namespace graft::inline v1::cuda {
+
+// convert<To>() with the GPU's own conversions of 16-bit floats.
+template <class To, class From> __device__ inline To convert_element(From x) {
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<From, Half>) return convert<To>(__half2float(__ushort_as_half(x.bits)));
+  else if constexpr (std::is_same_v<From, BFloat16>) return convert<To>(__bfloat162float(__ushort_as_bfloat16(x.bits)));
+  else if constexpr (std::is_same_v<To, Half>) return Half::from_bits(__half_as_ushort(__float2half_rn(static_cast<float>(x))));
+  else if constexpr (std::is_same_v<To, BFloat16>) return BFloat16::from_bits(__bfloat16_as_ushort(__float2bfloat16_rn(static_cast<float>(x))));
+  else return convert<To>(x);
+#else
+  return convert<To>(x);
+#endif
+}
+
+using RealTypes = TypeList<float, double, Half, BFloat16, int64_t, int32_t, int16_t, int8_t, uint8_t, bool>;
+
+// By a dtype that is known when the kernel runs. The common ones are told apart first; the rest is a call.
+template <class C> __device__ __attribute__((noinline)) C load_rare(const std::byte* p, DType t) {
+  switch (t) {
+    case f32: case c64: return convert_element<C>(*reinterpret_cast<const float*>(p));  // the real part
+    case f64: case c128: return convert_element<C>(*reinterpret_cast<const double*>(p));
+    case f16: return convert_element<C>(*reinterpret_cast<const Half*>(p));
+    case bf16: return convert_element<C>(*reinterpret_cast<const BFloat16*>(p));
+    case i64: return convert_element<C>(*reinterpret_cast<const int64_t*>(p));
+    case i32: return convert_element<C>(*reinterpret_cast<const int32_t*>(p));
+    case i16: return convert_element<C>(*reinterpret_cast<const int16_t*>(p));
+    case i8: return convert_element<C>(*reinterpret_cast<const int8_t*>(p));
+    case u8: return convert_element<C>(*reinterpret_cast<const uint8_t*>(p));
+    case boolean: return convert_element<C>(*reinterpret_cast<const bool*>(p));
+  }
+  return C(0);
+}
+template <class C> __device__ inline C load(const std::byte* p, DType t) {
+  if (t == dtype_v<C>) return *reinterpret_cast<const C*>(p);
+  if constexpr (std::is_same_v<C, float>) {
+    if (t == bf16) return convert_element<float>(*reinterpret_cast<const BFloat16*>(p));
+    if (t == f16) return convert_element<float>(*reinterpret_cast<const Half*>(p));
+  }
+  return load_rare<C>(p, t);
+}
+template <class C> __device__ __attribute__((noinline)) void store_rare(std::byte* p, DType t, C x) {
+  switch (t) {
+    case c64: reinterpret_cast<float*>(p)[1] = 0; [[fallthrough]];
+    case f32: *reinterpret_cast<float*>(p) = convert_element<float>(x); break;
+    case c128: reinterpret_cast<double*>(p)[1] = 0; [[fallthrough]];
+    case f64: *reinterpret_cast<double*>(p) = convert_element<double>(x); break;
+    case f16: *reinterpret_cast<Half*>(p) = convert_element<Half>(x); break;
+    case bf16: *reinterpret_cast<BFloat16*>(p) = convert_element<BFloat16>(x); break;
+    case i64: *reinterpret_cast<int64_t*>(p) = convert_element<int64_t>(x); break;
+    case i32: *reinterpret_cast<int32_t*>(p) = convert_element<int32_t>(x); break;
+    case i16: *reinterpret_cast<int16_t*>(p) = convert_element<int16_t>(x); break;
+    case i8: *reinterpret_cast<int8_t*>(p) = convert_element<int8_t>(x); break;
+    case u8: *reinterpret_cast<uint8_t*>(p) = convert_element<uint8_t>(x); break;
+    case boolean: *reinterpret_cast<bool*>(p) = convert_element<bool>(x); break;
+  }
+}
+template <class C> __device__ inline void store(std::byte* p, DType t, C x) {
+  if (t == dtype_v<C>) *reinterpret_cast<C*>(p) = x;
+  else if constexpr (std::is_same_v<C, float>) {
+    if (t == bf16) *reinterpret_cast<BFloat16*>(p) = convert_element<BFloat16>(x);
+    else if (t == f16) *reinterpret_cast<Half*>(p) = convert_element<Half>(x);
+    else store_rare(p, t, x);
+  } else store_rare(p, t, x);
+}
+
+// n neighbours as one access of n * sizeof(T) bytes, at most 16.
+template <class T, int n> struct alignas(sizeof(T) * n) Pack { T of[n]; };
+template <class T> inline constexpr int kPerPack = int(16 / sizeof(T));
+inline bool is_aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
+
+}  // namespace graft::cuda

@@ -1,0 +1,190 @@
+// Kernels on cuda that only move elements: copies between dtypes, layouts and devices, fill, concatenate, write a region.
+#include "graft/kernels/cuda/compat.h"
+
+#include "graft/kernels/cuda/element.h"
+#include "graft/kernels/cuda/register.h"
+#include "graft/kernels/cuda/runtime.h"
+#include "graft/kernels/cuda/strided.h"
+#include "graft/kernels/move/attrs.h"
+#include "graft/kernels/move/cuda.h"
+#include "graft/kernels/scalar.h"
+#include "graft/kernels/table.h"
+
+namespace graft::inline v1 {
+namespace {
+
+using namespace cuda;
+
+// Elements of one size are moved as bits: one kernel per size instead of one per dtype.
+template <class Bits> __global__ __launch_bounds__(kThreads) void move_bits(Strided<2> s) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (i >= s.count) return;
+  int64_t at[2];
+  s.offsets(i, at);
+  *reinterpret_cast<Bits*>(s.data[0] + at[0]) = *reinterpret_cast<const Bits*>(s.data[1] + at[1]);
+}
+template <class C> __global__ __launch_bounds__(kThreads) void convert_elements(Strided<2> s) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (i >= s.count) return;
+  int64_t at[2];
+  s.offsets(i, at);
+  store(s.data[0] + at[0], s.dtype[0], load<C>(s.data[1] + at[1], s.dtype[1]));
+}
+template <class T, class A> __global__ __launch_bounds__(kThreads) void add_elements(Strided<2> s) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (i >= s.count) return;
+  int64_t at[2];
+  s.offsets(i, at);
+  atomicAdd(reinterpret_cast<A*>(s.data[0] + at[0]), *reinterpret_cast<const A*>(s.data[1] + at[1]));
+}
+
+struct alignas(16) Bits16 { uint64_t of[2]; };
+void (*mover(int64_t bytes))(Strided<2>) {
+  switch (bytes) {
+    case 1: return move_bits<uint8_t>;
+    case 2: return move_bits<uint16_t>;
+    case 4: return move_bits<uint32_t>;
+    case 8: return move_bits<uint64_t>;
+    default: return move_bits<Bits16>;
+  }
+}
+
+// Complex numbers as pairs: one more dimension, of reals.
+View as_reals(const View& x) {
+  View v = x;
+  v.dtype = x.dtype == c64 ? f32 : f64;
+  v.numel *= 2;
+  for (int d = 0; d < x.rank; ++d) v.stride[d] *= 2;
+  v.size[v.rank] = 2;
+  v.stride[v.rank++] = 1;
+  return v;
+}
+
+}  // namespace
+
+Decline cuda::copy_into(const View& to, const View& from, void* stream) {
+  if (to.numel == 0) return kRan;
+  if (is_complex(to.dtype) && is_complex(from.dtype) && to.dtype != from.dtype) {
+    if (to.rank == kMaxRank || from.rank != to.rank) return "complex numbers of another precision, broadcast or of rank 8";
+    return copy_into(as_reals(to), as_reals(from), stream);
+  }
+  const View *in[] = {&from}, *out[] = {&to};
+  const Launch l{in, out};
+  const bool same = to.dtype == from.dtype;
+  if (same && one_row_covers(l)) {
+    (void)runtime::copy(to.data, from.data, size_t(to.numel * size_of(to.dtype)), stream);  // the choke point looks for errors
+    return kRan;
+  }
+  const bool whole = !is_floating(from.dtype) && !is_complex(from.dtype);
+  const auto kernel = same ? mover(size_of(to.dtype)) : whole ? convert_elements<int64_t> : convert_elements<double>;
+  for_each_part<2>(l, [&](const Strided<2>& s) { launch(kernel, blocks_for(s.count), kThreads, 0, stream, s); });
+  return kRan;
+}
+
+namespace {
+
+Decline copy_last_input(const Launch& l) { return copy_into(*l.out[0], *l.in.back(), l.stream); }  // clone, to, copy
+
+// Between devices: both lie in memory alike, without gaps.
+Decline copy_bytes(const Launch& l) {
+  const View &to = *l.out[0], &from = *l.in[0];
+  if (to.device.type == Device::cpu && from.device.type == Device::cpu) return "to cpu";
+  const bool pinned = to.device.type == Device::cpu ? runtime::is_pinned(to.data) : from.device.type == Device::cpu && runtime::is_pinned(from.data);
+  (void)runtime::copy(to.data, from.data, size_t(to.numel * size_of(to.dtype)), l.stream);
+  // What is not pinned was read before copy() returned; results for the host must have arrived.
+  const bool wait = to.device.type == Device::cpu || pinned;
+  if (wait && !(pinned && l.attrs_as<ToDeviceAttrs>().non_blocking)) (void)runtime::synchronize(l.stream);
+  return kRan;
+}
+
+template <class T> __global__ __launch_bounds__(kThreads) void fill_packs(T* y, int64_t count, T value) {
+  constexpr int n = kPerPack<T>;
+  const int64_t first = (int64_t(blockIdx.x) * kThreads + threadIdx.x) * n;
+  if (first + n <= count) {
+    Pack<T, n> all;
+#pragma unroll
+    for (int k = 0; k < n; ++k) all.of[k] = value;
+    *reinterpret_cast<Pack<T, n>*>(y + first) = all;
+    return;
+  }
+  for (int64_t i = first; i < count; ++i) y[i] = value;
+}
+template <class Bits> void fill_bits(const View& y, const void* value, void* stream) {
+  Bits bits;
+  std::memcpy(&bits, value, sizeof(Bits));
+  launch(fill_packs<Bits>, blocks_for(y.numel, kThreads * kPerPack<Bits>), kThreads, 0, stream, y.as<Bits>(), y.numel, bits);
+}
+template <class T> Decline fill(const Launch& l) {  // a new tensor: contiguous and aligned
+  const View& y = *l.out[0];
+  if (y.numel == 0) return kRan;
+  const T value = l.attrs_as<FillAttrs>().value.to<T>();
+  if constexpr (sizeof(T) == 1) fill_bits<uint8_t>(y, &value, l.stream);
+  else if constexpr (sizeof(T) == 2) fill_bits<uint16_t>(y, &value, l.stream);
+  else if constexpr (sizeof(T) == 4) fill_bits<uint32_t>(y, &value, l.stream);
+  else if constexpr (sizeof(T) == 8) fill_bits<uint64_t>(y, &value, l.stream);
+  else fill_bits<Bits16>(y, &value, l.stream);
+  return kRan;
+}
+
+Decline cat(const Launch& l) {
+  const int dim = l.attrs_as<DimAttrs>().dim;
+  View part = *l.out[0];
+  for (const View* in : l.in) {
+    if (in->numel == 0) continue;
+    part.size[dim] = in->size[dim];
+    part.numel = in->numel;
+    part.contiguous = false;
+    copy_into(part, *in, l.stream);
+    part.data += in->size[dim] * part.stride[dim] * size_of(part.dtype);
+  }
+  return kRan;
+}
+
+View region_view(const View& x, const View& into, const Region& r) {
+  View v = x;
+  v.data = into.data + r.offset * size_of(x.dtype);
+  v.contiguous = false;
+  for (int i = 0; i < x.rank; ++i) v.stride[i] = r.stride[i];
+  return v;
+}
+// out = 0, then out[region] += x: elements that the region repeats are summed, in any order.
+template <class T> Decline embed(const Launch& l) {
+  const View& out = *l.out[0];
+  const View region = region_view(*l.in[0], out, l.attrs_as<EmbedAttrs>().region);
+  const bool repeats = may_overlap(region);
+  using A = std::conditional_t<std::is_same_v<T, Half>, __half, std::conditional_t<std::is_same_v<T, BFloat16>, __nv_bfloat16,
+            std::conditional_t<std::is_same_v<T, int64_t>, unsigned long long, T>>>;
+  constexpr bool atomic = is_floating_v<T> || sizeof(T) >= 4;
+  if (repeats && (!atomic || is_complex_v<T>)) return "elements of this type cannot be summed where a region repeats them";
+  (void)runtime::set_bytes(out.data, 0, size_t(out.numel) * sizeof(T), l.stream);
+  if (!repeats) return copy_into(region, *l.in[0], l.stream);
+  if constexpr (atomic && !is_complex_v<T>) {
+    const View* to = &region;
+    for_each_part<2>({l.in, {&to, 1}}, [&](const Strided<2>& s) {
+      launch(add_elements<T, A>, blocks_for(s.count), kThreads, 0, l.stream, s);
+    });
+  }
+  return kRan;
+}
+Decline overwrite(const Launch& l) {
+  copy_into(*l.out[0], *l.in[0], l.stream);
+  return copy_into(region_view(*l.in[1], *l.out[0], l.attrs_as<Region>()), *l.in[1], l.stream);
+}
+
+}  // namespace
+
+void register_move_cuda() {
+  for_each_type(AllTypes{}, [](auto tag) {
+    using T = typename decltype(tag)::type;
+    constexpr DType t = dtype_v<T>;
+    for (const char* op : {"clone", "to", "copy"}) add_kernel(op, Device::cuda, t, "strided", copy_last_input);
+    add_kernel("to_device", Device::cpu, t, "to cuda", copy_bytes);
+    add_kernel("to_device", Device::cuda, t, "bytes", copy_bytes);
+    add_kernel("full", Device::cuda, t, "vectors", fill<T>);
+    add_kernel("cat", Device::cuda, t, "strided", cat);
+    add_kernel("overwrite", Device::cuda, t, "strided", overwrite);
+    if constexpr (!std::is_same_v<T, bool>) add_kernel("embed", Device::cuda, t, "strided", embed<T>);
+  });
+}
+
+}  // namespace graft
