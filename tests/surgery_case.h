@@ -51,6 +51,7 @@ class Case {
     EXPECT_EQ(case_.value("/graft/text"_json_pointer, std::string()), text) << id;
   }
   graft::Tensor value(const std::string& name) const { return to_tensor(case_.at("graft").at("values").at(name)); }
+  double number(const std::string& name) const { return case_.at("graft").at("values").at(name).get<double>(); }
   const Json& expect(size_t step) const { return case_.at("program").at(step).at("expect"); }  // counted from 0
   graft::Tensor y(size_t step) const { return to_tensor(expect(step).at("y")); }
   double loss(size_t step) const { return expect(step).at("loss").get<double>(); }

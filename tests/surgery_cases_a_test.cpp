@@ -3,6 +3,7 @@
 #include "fingerprint.h"
 #include "graft/core/autograd.h"
 #include "graft/surgery/ghost_batchnorm.h"
+#include "graft/surgery/low_rank.h"
 #include "graft/surgery/weight_standardization.h"
 #include "refused.h"
 #include "surgery_case.h"
@@ -38,6 +39,28 @@ TEST(SurgeryCase, A_05) {
   expect_close((*m)(x), c.y(9));
   expect_close((*m)(input({1, 2})), c.y(9).narrow(0, 0, 1));  // the first row of x
   EXPECT_EQ(m->state_dict().keys(), c.expect(12).at("state_keys").get<Lines>());
+}
+
+// The original's 0.105 compares what it fits without the bias with what it fits with it.
+TEST(SurgeryCase, A_08) {
+  const Case c("A-08", "report the true nmse");
+  const Tensor x = sequence({12, 5}, [](double i) { return std::cos(0.21 * i * i + 0.7); });
+  const Tensor w = sequence({5, 4}, [](double i) { return std::sin(0.37 * i * i + 1); });
+  const Tensor b = sequence({4}, [](double i) { return std::sin(0.37 * i + 3) / 2; });
+  const Tensor y = matmul(x, w) + b;
+  const auto two = surgery::factorize_matrix(x, y, w, {.bias = b, .rank = 2});
+  EXPECT_EQ(two.rank, 2);
+  EXPECT_EQ(two.wa.shape(), Shape({5, 2}));
+  EXPECT_EQ(two.wb.shape(), Shape({2, 4}));
+  expect_close(matmul(matmul(x, two.wa), two.wb) + two.bias, to_tensor(c.expect(0).at("Yhat")));
+  expect_close(two.bias, to_tensor(c.expect(0).at("bias")));
+  EXPECT_NEAR(two.nmse, c.number("true_nmse_first_step"), 1e-10);
+  const auto whole = surgery::factorize_matrix(x, y, w, {.bias = b, .rank = 5});
+  EXPECT_EQ(whole.rank, -1);
+  EXPECT_FALSE(whole.wb.defined());
+  expect_close(matmul(x, whole.wa) + whole.bias, to_tensor(c.expect(1).at("Yhat")));
+  expect_close(whole.bias, to_tensor(c.expect(1).at("bias")));
+  EXPECT_NEAR(whole.nmse, 0, 1e-20);
 }
 
 TEST(SurgeryCase, A_09) {
