@@ -23,7 +23,7 @@ if(GRAFT_CUDA STREQUAL "EMULATED")
   list(APPEND cuda_sources ${emulation})
   # Every access calls the checker (kernels/cuda/emulation/checker.cpp); the library of ThreadSanitizer is not linked.
   set(graft_cuda_flags -x c++ -O1 -g1 -fno-tree-sra -fno-strict-aliasing -fsanitize=thread
-      --param tsan-instrument-func-entry-exit=0 -Wno-unknown-pragmas -Wno-tsan)
+      --param tsan-instrument-func-entry-exit=0 -Wno-unknown-pragmas -Wno-tsan -Wno-attributes -DGRAFT_CUDA_KERNEL)
 elseif(GRAFT_CUDA)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100 CACHE STRING "GPUs to compile for; PTX of the last serves later ones")
   set(CMAKE_CUDA_STANDARD 20)

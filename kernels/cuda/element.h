@@ -6,7 +6,7 @@
 namespace graft::inline v1::cuda {
 
 // convert<To>() with the GPU's own conversions of 16-bit floats.
-template <class To, class From> __device__ inline To convert_element(From x) {
+template <class To, class From> GRAFT_HD inline To convert_element(From x) {
 #ifdef __CUDA_ARCH__
   if constexpr (std::is_same_v<From, Half>) return convert<To>(__half2float(__ushort_as_half(x.bits)));
   else if constexpr (std::is_same_v<From, BFloat16>) return convert<To>(__bfloat162float(__ushort_as_bfloat16(x.bits)));

@@ -4,7 +4,10 @@ namespace graft::inline v1 {
 
 void register_cuda_kernels() {
   register_move_cuda();
+  register_optimizer_cuda();
   register_pointwise_cuda();
+  register_random_cuda();
+  register_reduce_cuda();
 }
 
 }  // namespace graft

@@ -7,6 +7,9 @@ namespace graft::inline v1 {
 void register_cuda_kernels();  // all of them; kernels/table.cpp calls it once. Nothing in a build without CUDA
 
 void register_move_cuda();
+void register_optimizer_cuda();
+void register_random_cuda();
+void register_reduce_cuda();
 void register_pointwise_cuda();
 void register_pointwise_unary_cuda();   // part of register_pointwise_cuda()
 void register_pointwise_binary_cuda();  // as well

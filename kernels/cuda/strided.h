@@ -37,6 +37,24 @@ template <int operands> struct Strided {
   }
 };
 
+// Some dimensions of one operand: where element i of them lies, in elements.
+struct Dimensions {
+  int rank = 0;
+  unsigned count = 1;
+  Divider size[kMaxRank];
+  int64_t step[kMaxRank];
+
+  __device__ int64_t offset(unsigned i) const {
+    int64_t at = 0;
+    for (int d = rank - 1; d > 0; --d) {
+      const unsigned next = size[d].divide(i);
+      at += int64_t(i - next * size[d].divisor) * step[d];
+      i = next;
+    }
+    return rank ? at + int64_t(i) * step[0] : 0;
+  }
+};
+
 // Calls run(strided) for the output and the inputs of a launch: once, or for parts of at most 2^31 - 1 elements.
 template <int operands, class Run> void for_each_part(const Launch& l, Run run, int64_t most = INT32_MAX) {
   if (l.out[0]->numel == 0) return;

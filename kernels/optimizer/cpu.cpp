@@ -1,7 +1,6 @@
 // Optimizer steps on cpu: one pass over parameter, gradient and state.
 #include <array>
-#include <cmath>
-#include "graft/kernels/optimizer/attrs.h"
+#include "graft/kernels/optimizer/step.h"
 #include "graft/kernels/rows.h"
 #include "graft/kernels/table.h"
 
@@ -9,65 +8,31 @@ namespace graft::inline v1 {
 namespace {
 
 // One row of n elements; operands in the order of the launch, the gradient last.
-template <class C> struct SgdStep {
-  C lr, momentum, keep, weight_decay;
-  bool nesterov, first;
-
-  template <class T, bool with_momentum> void row(const Operand* o, int64_t n, C sign) const {
-    auto* p = reinterpret_cast<T*>(o[0].data);
-    auto* b = with_momentum ? reinterpret_cast<T*>(o[1].data) : nullptr;
-    const Operand& last = o[with_momentum ? 2 : 1];
-    auto* g = reinterpret_cast<const T*>(last.data);
-    const int64_t sp = o[0].step, sb = with_momentum ? o[1].step : 0, sg = last.step;
-    for (int64_t i = 0; i < n; ++i) {
-      const C x = C(p[i * sp]);
-      C d = sign * C(g[i * sg]) + weight_decay * x;
-      if constexpr (with_momentum) {
-        const C buf = first ? d : momentum * C(b[i * sb]) + keep * d;
-        b[i * sb] = T(buf);
-        d = nesterov ? d + momentum * buf : buf;
-      }
-      p[i * sp] = T(x - lr * d);
-    }
+template <class T, bool with_momentum> void row(const SgdStep<compute_t<T>>& step, const Operand* o, int64_t n, compute_t<T> sign) {
+  auto* p = reinterpret_cast<T*>(o[0].data);
+  auto* b = with_momentum ? reinterpret_cast<T*>(o[1].data) : nullptr;
+  const Operand& last = o[with_momentum ? 2 : 1];
+  auto* g = reinterpret_cast<const T*>(last.data);
+  const int64_t sp = o[0].step, sb = with_momentum ? o[1].step : 0, sg = last.step;
+  for (int64_t i = 0; i < n; ++i) step.template one<T, with_momentum>(p[i * sp], b + i * sb, sign * compute_t<T>(g[i * sg]));
+}
+template <class T, bool amsgrad> void row(const AdamStep<compute_t<T>>& step, const Operand* o, int64_t n, compute_t<T> sign) {
+  using C = compute_t<T>;
+  auto* p = reinterpret_cast<T*>(o[0].data);
+  auto* m = reinterpret_cast<T*>(o[1].data);
+  auto* v = reinterpret_cast<T*>(o[2].data);
+  auto* top = amsgrad ? reinterpret_cast<T*>(o[3].data) : nullptr;
+  const Operand& last = o[amsgrad ? 4 : 3];
+  auto* g = reinterpret_cast<const T*>(last.data);
+  const bool dense = o[0].step == 1 && o[1].step == 1 && o[2].step == 1 && last.step == 1 && !amsgrad;
+  if (dense) {
+    for (int64_t i = 0; i < n; ++i) step.template one<T, false>(p[i], m[i], v[i], nullptr, sign * C(g[i]));
+    return;
   }
-};
-
-template <class C> struct AdamStep {
-  C lr, beta1, beta2, eps, weight_decay, step_size, root_correction;
-  bool decoupled;
-
-  template <class T, bool amsgrad> void row(const Operand* o, int64_t n, C sign) const {
-    auto* p = reinterpret_cast<T*>(o[0].data);
-    auto* m = reinterpret_cast<T*>(o[1].data);
-    auto* v = reinterpret_cast<T*>(o[2].data);
-    auto* top = amsgrad ? reinterpret_cast<T*>(o[3].data) : nullptr;
-    const Operand& last = o[amsgrad ? 4 : 3];
-    auto* g = reinterpret_cast<const T*>(last.data);
-    const bool dense = o[0].step == 1 && o[1].step == 1 && o[2].step == 1 && last.step == 1 && !amsgrad;
-    if (dense) {
-      for (int64_t i = 0; i < n; ++i) one<T, false>(p[i], m[i], v[i], nullptr, sign * C(g[i]));
-      return;
-    }
-    for (int64_t i = 0; i < n; ++i)
-      one<T, amsgrad>(p[i * o[0].step], m[i * o[1].step], v[i * o[2].step], amsgrad ? top + i * o[3].step : nullptr,
-                      sign * C(g[i * last.step]));
-  }
-  template <class T, bool amsgrad> void one(T& p, T& m, T& v, T* top, C d) const {
-    C x = C(p);
-    if (decoupled) x -= lr * weight_decay * x;
-    else d += weight_decay * x;
-    const C mean = C(m) + (1 - beta1) * (d - C(m));
-    const C square = beta2 * C(v) + (1 - beta2) * d * d;
-    m = T(mean);
-    v = T(square);
-    C under = square;
-    if constexpr (amsgrad) {
-      under = std::max(C(*top), square);
-      *top = T(under);
-    }
-    p = T(x - step_size * mean / (std::sqrt(under) * root_correction + eps));
-  }
-};
+  for (int64_t i = 0; i < n; ++i)
+    step.template one<T, amsgrad>(p[i * o[0].step], m[i * o[1].step], v[i * o[2].step], amsgrad ? top + i * o[3].step : nullptr,
+                                  sign * C(g[i * last.step]));
+}
 
 // What a row sees: the step of its tensor and the sign of the gradient.
 template <class Step> struct RowAttrs {
@@ -76,11 +41,11 @@ template <class Step> struct RowAttrs {
 };
 template <class T, bool with_momentum> void sgd_row(const Operand* o, int64_t n, const void* attrs) {
   const auto& a = *static_cast<const RowAttrs<SgdStep<compute_t<T>>>*>(attrs);
-  a.step.template row<T, with_momentum>(o, n, a.sign);
+  row<T, with_momentum>(a.step, o, n, a.sign);
 }
 template <class T, bool amsgrad> void adam_row(const Operand* o, int64_t n, const void* attrs) {
   const auto& a = *static_cast<const RowAttrs<AdamStep<compute_t<T>>>*>(attrs);
-  a.step.template row<T, amsgrad>(o, n, a.sign);
+  row<T, amsgrad>(a.step, o, n, a.sign);
 }
 
 // Runs `row` over tensor k: its `per` outputs and its gradient.
@@ -99,10 +64,7 @@ template <class T> Decline sgd(const Launch& l) {
   const auto& a = l.attrs_as<SgdAttrs>();
   const size_t per = a.momentum != 0 ? 2 : 1;
   for (size_t k = 0; k < l.in.size(); ++k) {
-    const bool first = a.first && a.first[k];
-    const RowAttrs<SgdStep<C>> attrs{
-        {C(a.lr), C(a.momentum), C(1 - a.dampening), C(a.weight_decay), a.nesterov, first},
-        C(a.maximize ? -1 : 1)};
+    const RowAttrs<SgdStep<C>> attrs{sgd_step<C>(a, k), C(a.maximize ? -1 : 1)};
     run(l, k, per, per == 2 ? sgd_row<T, true> : sgd_row<T, false>, &attrs);
   }
   return kRan;
@@ -112,11 +74,7 @@ template <class T> Decline adam(const Launch& l) {
   using C = compute_t<T>;
   const auto& a = l.attrs_as<AdamAttrs>();
   for (size_t k = 0; k < l.in.size(); ++k) {
-    const auto t = double(a.step[k]);
-    const RowAttrs<AdamStep<C>> attrs{
-        {C(a.lr), C(a.beta1), C(a.beta2), C(a.eps), C(a.weight_decay), C(a.lr / (1 - std::pow(a.beta1, t))),
-         C(1 / std::sqrt(1 - std::pow(a.beta2, t))), a.decoupled},
-        C(a.maximize ? -1 : 1)};
+    const RowAttrs<AdamStep<C>> attrs{adam_step<C>(a, k), C(a.maximize ? -1 : 1)};
     run(l, k, a.amsgrad ? 4 : 3, a.amsgrad ? adam_row<T, true> : adam_row<T, false>, &attrs);
   }
   return kRan;

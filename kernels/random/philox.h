@@ -13,7 +13,7 @@ namespace philox {
 
 using Words = std::array<uint32_t, 4>;
 
-inline Words words(uint64_t seed, uint64_t counter) {
+GRAFT_HD inline Words words(uint64_t seed, uint64_t counter) {
   uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
   uint32_t c0 = uint32_t(counter), c1 = uint32_t(counter >> 32), c2 = 0, c3 = 0;
   for (int round = 0; round < 10; ++round) {
@@ -29,18 +29,18 @@ inline Words words(uint64_t seed, uint64_t counter) {
 }
 
 // In [0, 1), as many bits as T holds, so that no value rounds up to 1.
-template <class T> inline T unit(uint32_t w) {
+template <class T> GRAFT_HD inline T unit(uint32_t w) {
   static_assert(sizeof(T) <= 4);
   constexpr int bits = std::is_same_v<T, Half> ? 11 : std::is_same_v<T, BFloat16> ? 8 : 24;
   return T(float(w >> (32 - bits)) * (1.0F / float(1U << bits)));
 }
-inline uint64_t join(uint32_t low, uint32_t high) { return uint64_t{high} << 32 | low; }
-inline double unit64(uint64_t w) { return double(w >> 11) * 0x1p-53; }
+GRAFT_HD inline uint64_t join(uint32_t low, uint32_t high) { return uint64_t{high} << 32 | low; }
+GRAFT_HD inline double unit64(uint64_t w) { return double(w >> 11) * 0x1p-53; }
 // In (0, 1]: its logarithm is finite.
-inline double positive(uint32_t w) { return (double(w) + 1) * 0x1p-32; }
-inline double positive(uint64_t w) { return double((w >> 11) + 1) * 0x1p-53; }
+GRAFT_HD inline double positive(uint32_t w) { return (double(w) + 1) * 0x1p-32; }
+GRAFT_HD inline double positive(uint64_t w) { return double((w >> 11) + 1) * 0x1p-53; }
 
-inline uint64_t high_half_of_product(uint64_t a, uint64_t b) {
+GRAFT_HD inline uint64_t high_half_of_product(uint64_t a, uint64_t b) {
   const uint64_t a0 = uint32_t(a), a1 = a >> 32, b0 = uint32_t(b), b1 = b >> 32;
   const uint64_t middle = a1 * b0 + (a0 * b0 >> 32);
   const uint64_t middle2 = a0 * b1 + uint32_t(middle);
@@ -59,7 +59,7 @@ struct UniformDraw {
   static constexpr auto name = "uniform";
   Stream stream;
   double from = 0, to = 1;
-  template <class T> void operator()(const philox::Words& w, T* out) const {
+  template <class T> GRAFT_HD void operator()(const philox::Words& w, T* out) const {
     using C = compute_t<T>;
     for (int i = 0; i < kPerBlock<T>; ++i) {
       C u;
@@ -76,7 +76,7 @@ struct NormalDraw {
   static constexpr auto name = "normal";
   Stream stream;
   double mean = 0, std = 1;
-  template <class T> void operator()(const philox::Words& w, T* out) const {
+  template <class T> GRAFT_HD void operator()(const philox::Words& w, T* out) const {
     for (int i = 0; i < kPerBlock<T>; i += 2) {
       double u, v;
       if constexpr (sizeof(T) == 8) {
@@ -97,7 +97,7 @@ struct ExponentialDraw {
   static constexpr auto name = "exponential";
   Stream stream;
   double rate = 1;
-  template <class T> void operator()(const philox::Words& w, T* out) const {
+  template <class T> GRAFT_HD void operator()(const philox::Words& w, T* out) const {
     for (int i = 0; i < kPerBlock<T>; ++i) {
       double u;
       if constexpr (sizeof(T) == 8) u = philox::positive(philox::join(w[size_t(2 * i)], w[size_t(2 * i + 1)]));
@@ -112,13 +112,13 @@ struct BernoulliDraw {
   static constexpr auto name = "bernoulli";
   Stream stream;
   double p = 0.5;
-  template <class T> void operator()(const philox::Words& w, T* out) const {
+  template <class T> GRAFT_HD void operator()(const philox::Words& w, T* out) const {
     for (int i = 0; i < kPerBlock<T>; ++i) out[i] = convert<T>(double(w[size_t(i)]) * 0x1p-32 < p ? 1.0F : 0.0F);
   }
 };
 
 // Two words as one: value i of the streams that use 64 bits per value.
-inline uint64_t word64(const Stream& s, int64_t i) {
+GRAFT_HD inline uint64_t word64(const Stream& s, int64_t i) {
   const philox::Words w = philox::words(s.seed, s.first + uint64_t(i / 2));
   return i % 2 ? philox::join(w[2], w[3]) : philox::join(w[0], w[1]);
 }
@@ -129,8 +129,8 @@ struct IntegerDraw {
   Stream stream;
   int64_t low = 0;
   uint64_t range = 1;  // 0 is 2^64
-  uint64_t offset(uint64_t word) const { return range == 0 ? word : philox::high_half_of_product(word, range); }
-  template <class T> void operator()(const philox::Words& w, T* out) const {
+  GRAFT_HD uint64_t offset(uint64_t word) const { return range == 0 ? word : philox::high_half_of_product(word, range); }
+  template <class T> GRAFT_HD void operator()(const philox::Words& w, T* out) const {
     for (int i = 0; i < 2; ++i)
       out[i] = convert<T>(int64_t(uint64_t(low) + offset(philox::join(w[size_t(2 * i)], w[size_t(2 * i + 1)]))));
   }

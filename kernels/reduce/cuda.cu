@@ -1,0 +1,229 @@
+// Reductions on cuda, over any dimensions: sums, products, extremes with and without index, truth, variance; running sums.
+// A fold is start, step, join and write. Threads of a block share an output: each folds every X-th element, then a tree in
+// shared memory joins them, in a fixed order.
+#include "graft/kernels/cuda/compat.h"
+
+#include "graft/kernels/cuda/element.h"
+#include "graft/kernels/cuda/register.h"
+#include "graft/kernels/cuda/strided.h"
+#include "graft/kernels/reduce/fold.h"
+
+namespace graft::inline v1 {
+namespace {
+
+using namespace cuda;
+
+struct Outputs {
+  void *value, *second;  // the index, or the mean
+  double correction;     // of a variance
+};
+
+// Sums of 16-bit floats and f32 are f32: the tree keeps the error at that of a few hundred additions.
+template <class T> using Sum = std::conditional_t<std::is_integral_v<T>, int64_t, compute_t<T>>;
+
+template <class T> struct AddFold {
+  using Acc = Sum<T>;
+  GRAFT_HD static Acc start() { return Acc(0); }
+  GRAFT_HD static Acc step(Acc a, T x, unsigned) { return a + convert<Acc>(x); }
+  GRAFT_HD static Acc join(Acc a, Acc b) { return a + b; }
+  using Out = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
+  GRAFT_HD static void write(Acc a, unsigned, const Outputs& y, unsigned o) { static_cast<Out*>(y.value)[o] = convert<Out>(a); }
+};
+template <class T> struct MeanFold : AddFold<T> {
+  GRAFT_HD static void write(Sum<T> a, unsigned n, const Outputs& y, unsigned o) {
+    static_cast<T*>(y.value)[o] = convert<T>(a / Sum<T>(n));
+  }
+};
+template <class T> struct ProdFold {
+  using Acc = Sum<T>;
+  GRAFT_HD static Acc start() { return Acc(1); }
+  GRAFT_HD static Acc step(Acc a, T x, unsigned) { return a * convert<Acc>(x); }
+  GRAFT_HD static Acc join(Acc a, Acc b) { return a * b; }
+  GRAFT_HD static void write(Acc a, unsigned n, const Outputs& y, unsigned o) { AddFold<T>::write(a, n, y, o); }
+};
+template <class T, bool every> struct TruthFold {
+  using Acc = int;
+  GRAFT_HD static Acc start() { return every; }
+  GRAFT_HD static Acc step(Acc a, T x, unsigned) { return join(a, convert<compute_t<T>>(x) != compute_t<T>(0)); }
+  GRAFT_HD static Acc join(Acc a, Acc b) { return every ? a & b : a | b; }
+  GRAFT_HD static void write(Acc a, unsigned, const Outputs& y, unsigned o) { static_cast<uint8_t*>(y.value)[o] = uint8_t(a != 0); }
+};
+// The first of equals; a NaN wins.
+template <class T, bool largest, bool with_index> struct ExtremeFold {
+  struct Acc {
+    compute_t<T> value;
+    unsigned index;
+  };
+  static constexpr unsigned kNone = ~0U;
+  GRAFT_HD static Acc start() { return {compute_t<T>(0), kNone}; }
+  GRAFT_HD static Acc step(Acc a, T x, unsigned i) { return join(a, {compute_t<T>(x), i}); }
+  GRAFT_HD static Acc join(Acc a, Acc b) {
+    if (a.index == kNone || b.index == kNone) return a.index == kNone ? b : a;
+    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+    if (a_nan != b_nan) return a_nan ? a : b;
+    const bool same = a_nan || a.value == b.value;
+    if (same) return a.index < b.index ? a : b;
+    return (largest ? a.value > b.value : a.value < b.value) ? a : b;
+  }
+  GRAFT_HD static void write(Acc a, unsigned, const Outputs& y, unsigned o) {
+    static_cast<T*>(y.value)[o] = convert<T>(a.value);
+    if constexpr (with_index) static_cast<int64_t*>(y.second)[o] = int64_t(a.index);
+  }
+};
+// Welford's algorithm; parts are joined as by Chan, Golub and LeVeque, "Updating formulae ... sample variances", 1979.
+template <class T> struct VarianceFold {
+  using C = compute_t<T>;
+  struct Acc {
+    C n, mean, squares;
+  };
+  GRAFT_HD static Acc start() { return {C(0), C(0), C(0)}; }
+  GRAFT_HD static Acc step(Acc a, T x, unsigned) {
+    a.n += 1;
+    const C d = C(x) - a.mean;
+    a.mean += d / a.n;
+    a.squares += d * (C(x) - a.mean);
+    return a;
+  }
+  GRAFT_HD static Acc join(Acc a, Acc b) {
+    if (a.n == C(0) || b.n == C(0)) return a.n == C(0) ? b : a;
+    const C n = a.n + b.n, d = b.mean - a.mean;
+    return {n, a.mean + d * (b.n / n), a.squares + b.squares + d * d * (a.n * b.n / n)};
+  }
+  GRAFT_HD static void write(Acc a, unsigned n, const Outputs& y, unsigned o) {
+    const double divisor = double(n) - y.correction;
+    static_cast<T*>(y.value)[o] = convert<T>(C(double(a.squares) / (divisor > 0 ? divisor : 0)));
+    static_cast<T*>(y.second)[o] = convert<T>(n == 0 ? C(NAN) : a.mean);
+  }
+};
+
+struct Shape2 {
+  unsigned along, outputs;  // threads of a block: along the reduced dimensions, powers of two, and outputs
+  bool columns;             // neighbouring threads take neighbouring outputs, not neighbouring reduced elements
+};
+template <class F, class T>
+__global__ __launch_bounds__(kThreads) void fold(const T* x, Outputs y, Dimensions kept, Dimensions reduced, Shape2 shape) {
+  using Acc = typename F::Acc;
+  GRAFT_SHARED(Acc, part, [kThreads]);
+  const unsigned t = threadIdx.x;
+  const unsigned along = shape.columns ? t / shape.outputs : t % shape.along;
+  const unsigned own = shape.columns ? t % shape.outputs : t / shape.along;
+  const unsigned o = blockIdx.x * shape.outputs + own;
+  Acc acc = F::start();
+  if (o < kept.count) {
+    const T* p = x + kept.offset(o);
+    for (unsigned i = along; i < reduced.count; i += shape.along) acc = F::step(acc, p[reduced.offset(i)], i);
+  }
+  part[own * shape.along + along] = acc;
+  for (unsigned half = shape.along / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (along < half) {
+      acc = F::join(acc, part[own * shape.along + along + half]);
+      part[own * shape.along + along] = acc;
+    }
+  }
+  if (along == 0 && o < kept.count) F::write(acc, reduced.count, y, o);
+}
+
+Decline take(const reduce::Walk& w, Dimensions& d) {
+  if (w.count > INT32_MAX) return "2^31 elements or more";
+  d.rank = w.n;
+  d.count = unsigned(w.count);
+  for (int i = 0; i < w.n; ++i) {
+    d.size[i] = Divider(unsigned(std::max<int64_t>(1, w.size[i])));
+    d.step[i] = w.stride[i];
+  }
+  return kRan;
+}
+template <class F, class T> Decline run_fold(const Launch& l, uint8_t mask, bool in_order, double correction = 0) {
+  const View& x = *l.in[0];
+  if (l.out[0]->numel == 0) return kRan;
+  reduce::Walk along(x, mask);
+  const reduce::Walk kept_walk(x, uint8_t(~mask));
+  if (!in_order) along.innermost_last();
+  Dimensions kept, reduced;
+  if (const Decline why = take(kept_walk, kept)) return why;
+  if (const Decline why = take(along, reduced)) return why;
+  const bool columns = kept_walk.n && std::abs(kept_walk.step()) < std::abs(along.step()) && kept_walk.inner() > 1;
+  const unsigned most = columns ? 8 : kThreads;
+  unsigned threads = 1;
+  while (threads < most && threads < reduced.count) threads *= 2;
+  const Shape2 shape{threads, kThreads / threads, columns};
+  const Outputs y{l.out[0]->data, l.out.size() > 1 ? l.out[1]->data : nullptr, correction};
+  launch(fold<F, T>, blocks_for(kept.count, shape.outputs), kThreads, 0, l.stream, x.as<T>(), y, kept, reduced, shape);
+  return kRan;
+}
+template <class F, class T> Decline reduce_kernel(const Launch& l) { return run_fold<F, T>(l, l.attrs_as<ReduceAttrs>().reduce, false); }
+template <class F, class T> Decline index_kernel(const Launch& l) {
+  const uint8_t mask = l.attrs_as<ReduceAttrs>().reduce;
+  if (reduce::Walk(*l.in[0], mask).n > 1) return "more than one dimension";
+  return run_fold<F, T>(l, mask, true);
+}
+template <class T> Decline variance(const Launch& l) {
+  const auto& a = l.attrs_as<VarAttrs>();
+  return run_fold<VarianceFold<T>, T>(l, a.dims.reduce, false, a.correction);
+}
+
+// ---- running sums and products: a thread per line ---------------------------------------------------------------
+
+template <class T, bool product>
+__global__ __launch_bounds__(kThreads) void scan_lines(Strided<2> s, unsigned n, int64_t to, int64_t from) {
+  using Acc = std::conditional_t<std::is_integral_v<T>, int64_t, std::conditional_t<std::is_same_v<T, double>, double, float>>;
+  const unsigned line = blockIdx.x * kThreads + threadIdx.x;
+  if (line >= s.count) return;
+  int64_t at[2];
+  s.offsets(line, at);
+  T* q = reinterpret_cast<T*>(s.data[0] + at[0]);
+  const T* p = reinterpret_cast<const T*>(s.data[1] + at[1]);
+  Acc acc = Acc(product ? 1 : 0);
+  for (unsigned i = 0; i < n; ++i) {
+    const Acc x = convert_element<Acc>(p[i * from]);
+    acc = product ? acc * x : acc + x;
+    q[i * to] = convert_element<T>(acc);
+  }
+}
+template <class T, bool product> Decline scan(const Launch& l) {
+  View x = *l.in[0], y = *l.out[0];
+  if (x.numel == 0) return kRan;
+  const int dim = l.attrs_as<ScanAttrs>().dim;
+  const int64_t n = x.rank ? x.size[dim] : 1, from = x.rank ? x.stride[dim] : 0, to = x.rank ? y.stride[dim] : 0;
+  if (n > INT32_MAX) return "2^31 elements or more in a line";
+  for (View* v : {&x, &y}) {  // the beginnings of the lines
+    if (v->rank) v->size[dim] = 1;
+    v->numel /= n;
+    v->contiguous = false;
+  }
+  const View *in[] = {&x}, *out[] = {&y};
+  for_each_part<2>({in, out}, [&](const Strided<2>& s) {
+    launch(scan_lines<T, product>, blocks_for(s.count), kThreads, 0, l.stream, s, unsigned(n), to, from);
+  });
+  return kRan;
+}
+
+template <class T> void add_all() {
+  constexpr DType t = dtype_v<T>;
+  const auto add = [](const char* op, Kernel k) { add_kernel(op, Device::cuda, t, "tree", k); };
+  add("sum", reduce_kernel<AddFold<T>, T>);
+  add("prod", reduce_kernel<ProdFold<T>, T>);
+  if constexpr (!std::is_integral_v<T>) {
+    add("mean", reduce_kernel<MeanFold<T>, T>);
+    add("var", variance<T>);
+  }
+  add("any", reduce_kernel<TruthFold<T, false>, T>);
+  add("all", reduce_kernel<TruthFold<T, true>, T>);
+  add("amax", reduce_kernel<ExtremeFold<T, true, false>, T>);
+  add("amin", reduce_kernel<ExtremeFold<T, false, false>, T>);
+  add("max", index_kernel<ExtremeFold<T, true, true>, T>);
+  add("min", index_kernel<ExtremeFold<T, false, true>, T>);
+  if constexpr (!std::is_same_v<T, bool>) {
+    add_kernel("cumsum", Device::cuda, t, "line per thread", scan<T, false>);
+    add_kernel("cumprod", Device::cuda, t, "line per thread", scan<T, true>);
+  }
+}
+
+}  // namespace
+
+void register_reduce_cuda() {
+  for_each_type(RealTypes{}, [](auto tag) { add_all<typename decltype(tag)::type>(); });
+}
+
+}  // namespace graft
