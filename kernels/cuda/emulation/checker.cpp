@@ -12,18 +12,21 @@
 namespace graft::inline v1::cuda::emulation {
 namespace {
 
-// Who was here: a thread of the launch, and its times (see Thread).
+// Who was here: a thread of the launch, its times (see Thread), and which of the four bytes it touched.
 struct Visit {
   uint32_t thread = 0;
   uint16_t epoch = 0, warp_time = 0;
+  uint8_t bytes = 0;
+  bool same_time(const Visit& v) const { return thread == v.thread && epoch == v.epoch && warp_time == v.warp_time; }
 };
 // What is known of four bytes. Masks have a bit per byte. `*_serial` is that of the launch (global memory) or of the
-// block (shared): visits of earlier ones do not matter.
+// block (shared): visits of earlier ones do not matter. Of more threads than these the oldest are forgotten: a race may be
+// missed where many threads share four bytes, none is invented.
 struct Cell {
   uint32_t write_serial, read_serial;
   Visit write, read, earlier_read;
-  uint8_t allocated, initialised, written, read_bytes;
-  bool write_atomic, has_earlier_read;
+  uint8_t allocated, initialised;
+  bool write_atomic;
 };
 
 size_t offset_of(const void* p, const char* base) { return size_t(static_cast<const char*>(p) - base); }
@@ -99,35 +102,27 @@ bool ordered(const Visit& v) {
                              [&](const Meeting& m) { return uint16_t(m.time) > v.warp_time && (m.lanes & both) == both; });
 }
 
-void look_for_races(Cell& c, unsigned mask, const Access& a, bool shared, const Visit& me) {
+void look_for_races(Cell& c, unsigned mask, const Access& a, bool shared, Visit me) {
   const uint32_t serial = shared ? running.block_serial : running.serial;
   const char* kind = shared ? "race on shared memory" : "race on global memory";
-  const bool written = c.write_serial == serial && (c.written & mask) && !(a.atomic && c.write_atomic);
-  if (written && c.write.thread != me.thread && !ordered(c.write)) report(kind, a, "with a write by " + name_thread(c.write.thread));
+  const auto collides = [&](const Visit& v) { return (v.bytes & mask) && v.thread != me.thread && !ordered(v); };
+  me.bytes = uint8_t(mask);
+  if (c.write_serial == serial && !(a.atomic && c.write_atomic) && collides(c.write))
+    report(kind, a, "with a write by " + name_thread(c.write.thread));
+  if (c.read_serial != serial) c.read = c.earlier_read = {};
+  c.read_serial = serial;
   if (a.write) {
-    if (c.read_serial == serial && (c.read_bytes & mask)) {
-      if (c.read.thread != me.thread && !ordered(c.read)) report(kind, a, "with a read by " + name_thread(c.read.thread));
-      if (c.has_earlier_read && c.earlier_read.thread != me.thread && !ordered(c.earlier_read))
-        report(kind, a, "with a read by " + name_thread(c.earlier_read.thread));
-    }
-    const bool same = c.write_serial == serial && c.write.thread == me.thread && c.write.epoch == me.epoch &&
-                      c.write.warp_time == me.warp_time;
-    c.written = uint8_t(same ? c.written | mask : mask);
+    for (const Visit* v : {&c.read, &c.earlier_read})
+      if (collides(*v)) report(kind, a, "with a read by " + name_thread(v->thread));
+    if (c.write_serial == serial && c.write.same_time(me)) me.bytes |= c.write.bytes;
     c.write_serial = serial;
     c.write = me;
     c.write_atomic = a.atomic;
     return;
   }
-  if (c.read_serial != serial) {
-    c.read_serial = serial;
-    c.read_bytes = 0;
-    c.has_earlier_read = false;
-  } else if (c.read.thread != me.thread) {
-    c.earlier_read = c.read;
-    c.has_earlier_read = true;
-  }
+  if (c.read.same_time(me)) me.bytes |= c.read.bytes;
+  else if (c.read.thread != me.thread) c.earlier_read = c.read;
   c.read = me;
-  c.read_bytes |= uint8_t(mask);
 }
 
 void check(const Access& a) {
@@ -145,7 +140,7 @@ void check(const Access& a) {
   const Settings& s = settings();
   const Thread& t = *running.thread;
   const Visit me{uint32_t(running.block.index) * uint32_t(running.block.size) + uint32_t(t.index), uint16_t(t.epoch),
-                 uint16_t(t.warp_time)};
+                 uint16_t(t.warp_time), 0};
   Cell* c = shared ? shared_cells() + in_shared / 4 : global_cells() + in_global / 4;
   unsigned first = unsigned(shared ? in_shared : in_global) & 3;
   for (unsigned left = a.bytes; left; ++c, first = 0) {
