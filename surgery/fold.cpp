@@ -18,15 +18,21 @@ template <int N> bool pads_with_zeros(const nn::ConvNd<N>& c) {
     if (c.padding.kind == nn::Padding<N>::same ? c.kernel_size[i] > 1 : c.padding.amount[i] != 0) return true;
   return false;
 }
+template <int N> bool is_pointwise(const nn::ConvNd<N>& c) {
+  for (int i = 0; i < N; ++i)
+    if (c.kernel_size[i] != 1 || c.stride[i] != 1) return false;
+  const bool padded = c.padding.kind == nn::Padding<N>::sizes && c.padding.amount != nn::Sizes<N>(0);
+  return c.groups == 1 && !padded;
+}
 template <int N> Foldable of(const nn::ConvNd<N>& c) {
-  return {
-      &c, &c.weight.entry(), &c.bias.entry(), N, false, c.groups, c.in_channels, c.out_channels, pads_with_zeros(c)};
+  return {&c,           &c.weight.entry(), &c.bias.entry(),    N,              false, c.groups,
+          c.in_channels, c.out_channels,    pads_with_zeros(c), is_pointwise(c)};
 }
 template <int N> Foldable of(const nn::ConvTransposeNd<N>& c) {
   return {&c, &c.weight.entry(), &c.bias.entry(), N, true, c.groups, c.in_channels, c.out_channels, false};
 }
 Foldable of(const nn::Linear& l) {
-  return {&l, &l.weight.entry(), &l.bias.entry(), 0, false, 1, l.in_features, l.out_features, false};
+  return {&l, &l.weight.entry(), &l.bias.entry(), 0, false, 1, l.in_features, l.out_features, false, true};
 }
 template <class... M> std::optional<Foldable> first_of(const nn::Module& m) {
   std::optional<Foldable> found;
@@ -95,6 +101,30 @@ Weights fold_before(const Foldable& l, Weights w, const nn::BatchNormNd& norm) {
   return w;
 }
 
+// W2 (W1 x + b1) + b2
+Weights fold_pointwise(const Foldable& l, Weights w, const Foldable& next) {
+  const NoGrad quiet;
+  const Weights second = weights_of(next);
+  const Tensor mix = second.weight.reshape({next.out, next.in});
+  Shape shape = w.weight.shape();
+  shape[0] = next.out;
+  w.weight = matmul(mix, w.weight.reshape({l.out, -1})).reshape(shape);
+  if (w.bias.defined()) w.bias = matmul(mix, w.bias);
+  if (second.bias.defined()) w.bias = w.bias.defined() ? w.bias + second.bias : second.bias;
+  return w;
+}
+
+template <int N> static void set_outputs(nn::Module& m, int64_t n) {
+  if (auto* conv = dynamic_cast<nn::ConvNd<N>*>(&m)) conv->out_channels = n;
+}
+static void set_outputs(const Foldable& l, nn::Module& copy, int64_t n) {
+  if (l.transposed || n == l.out) return;
+  if (auto* linear = dynamic_cast<nn::Linear*>(&copy)) linear->out_features = n;
+  set_outputs<1>(copy, n);
+  set_outputs<2>(copy, n);
+  set_outputs<3>(copy, n);
+}
+
 static Tensor cast(const Tensor& t, DType to, const char* what) {
   const Tensor result = t.to(to).contiguous();
   if (result.device().type == Device::meta) return result;
@@ -113,6 +143,7 @@ nn::ModulePtr with_weights(const Foldable& l, const Weights& w) {
   const bool learns = l.weight->leaf.defined() && l.weight->leaf.requires_grad();
   const nn::ModulePtr copy = l.module->clone();
   drop_call_hooks(*copy);
+  set_outputs(l, *copy, weight.size(0));
   copy->find_param("weight")->put(nn::parameter(weight, learns));
   if (bias.defined())
     copy->find_param("bias")->put(

@@ -16,6 +16,7 @@ struct Foldable {
   bool transposed = false;
   int64_t groups = 1, in = 0, out = 0;
   bool zero_padded = false;  // zeros enter at the borders
+  bool pointwise = false;    // Linear, or a convolution of one element without stride, padding and groups
 };
 std::optional<Foldable> foldable(const nn::Module&);
 
@@ -28,8 +29,11 @@ Weights fold_behind(const Foldable&, Weights, const nn::BatchNormNd&);  // layer
 Weights fold_before(const Foldable&, Weights,
                     const nn::BatchNormNd&);  // norm, then a Conv or Linear without zero padding
 
-// A copy of the layer with these weights in the layer's dtypes and without its hooks on calls. A new bias requires grad
-// as the weight does. Error where a weight is not finite.
+Weights fold_pointwise(const Foldable&, Weights,
+                       const Foldable& next);  // a Conv or Linear without groups, then a pointwise layer
+
+// A copy of the layer with these weights and their number of outputs, in its dtypes, without its hooks on calls. A new bias
+// requires grad as the weight does. Error where a weight is not finite.
 nn::ModulePtr with_weights(const Foldable&, const Weights&);
 
 }  // namespace graft

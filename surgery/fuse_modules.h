@@ -6,7 +6,8 @@
 // Known are (Conv n, BatchNorm n), (Conv n, BatchNorm n, ReLU), (Conv n, ReLU), (Linear, BatchNorm1d), (Linear, ReLU),
 // (BatchNorm 2 or 3, ReLU), (ConvTranspose n, BatchNorm n) with n = 1, 2, 3; and, beyond torch, (Linear, BatchNorm1d,
 // ReLU), (ConvTranspose n, BatchNorm n, ReLU), (BatchNorm1d, ReLU), (BatchNorm1d, Linear), (BatchNorm n, Conv n) without
-// zero padding. Types count exactly: subclasses are not known.
+// zero padding, (Conv n, Conv n) where the second is of 1x1, (Linear, Linear). Types count exactly: subclasses are not
+// known.
 #pragma once
 #include <functional>
 #include <initializer_list>

@@ -69,6 +69,20 @@ ModulePtr fuse_bn_layer(bool is_qat, const ModuleGroup& g) {
               "fusion: the convolution pads with zeros, which BatchNorm would not have normalised");
   return with_weights(l, fold_before(l, weights_of(l), bn));
 }
+ModulePtr fuse_pointwise(bool is_qat, const ModuleGroup& g) {
+  const Foldable first = as_layer(g[0]), second = as_layer(g[1]);
+  const std::string layer = nn::type_name(*g[0]);
+  GRAFT_CHECK(!is_qat, ErrorCode::not_implemented, "fusion: (", layer, ", ", layer, ") is not supported in QAT");
+  GRAFT_CHECK(second.pointwise, ErrorCode::plan_refused,
+              "fusion: the second must be of one element, without stride, padding, groups: ", nn::repr(*g[1]));
+  GRAFT_CHECK(first.groups == 1, ErrorCode::plan_refused, "fusion: the first convolution has ", first.groups,
+              " groups, which one convolution for both could not have");
+  GRAFT_CHECK(first.out == second.in, ErrorCode::shape_mismatch, "fusion: the first ", layer, " makes ", first.out,
+              ", the second reads ", second.in);
+  GRAFT_CHECK(first.module->training() == second.module->training(), ErrorCode::plan_refused,
+              "fusion: both must be in the same mode (train or eval)");
+  return with_weights(first, fold_pointwise(first, weights_of(first), second));
+}
 // What torch does not know: a layer, its norm, a ReLU.
 template <class S> Fuser folded_and(ModulePtr (*fold)(bool, const ModulePtr&, const ModulePtr&)) {
   return [fold](bool is_qat, const ModuleGroup& g) {
@@ -94,6 +108,7 @@ void add_dims(FuserMethods& known) {
   known[types<Transpose, Norm>()] = pair(fuse_conv_bn);
   known[types<Transpose, Norm, nn::ReLU>()] = folded_and<TransposeReLU>(fuse_conv_bn);
   known[types<Norm, Conv>()] = fuse_bn_layer;
+  known[types<Conv, Conv>()] = fuse_pointwise;
 }
 const FuserMethods& known_methods() {
   static const FuserMethods all = [] {
@@ -108,6 +123,7 @@ const FuserMethods& known_methods() {
     known[types<nn::Linear, nn::ReLU>()] = wrapper<nn::LinearReLU>();
     known[types<nn::Linear, nn::BatchNorm1d, nn::ReLU>()] = folded_and<nn::LinearReLU>(fuse_linear_bn);
     known[types<nn::BatchNorm1d, nn::Linear>()] = fuse_bn_layer;
+    known[types<nn::Linear, nn::Linear>()] = fuse_pointwise;
     known[types<nn::BatchNorm1d, nn::ReLU>()] = wrapper<nn::BNReLU1d>();
     known[types<nn::BatchNorm2d, nn::ReLU>()] = wrapper<nn::BNReLU2d>();
     known[types<nn::BatchNorm3d, nn::ReLU>()] = wrapper<nn::BNReLU3d>();

@@ -52,6 +52,11 @@ TEST(Contract, KM22_fusion_by_trace_changes_nothing_when_an_allocation_fails) {
 TEST(Contract, KM22_fusion_by_name_changes_nothing_when_an_allocation_fails) {
   fails_everywhere([](std::unique_ptr<State>& s) { surgery::fuse_modules(s->net, {"0", "1", "2"}, {.inplace = true}); });
 }
+TEST(Contract, KM22_fusion_by_name_that_an_optimizer_follows_changes_nothing_when_an_allocation_fails) {
+  fails_everywhere([](std::unique_ptr<State>& s) {
+    surgery::fuse(*s->net, surgery::ModuleNames{"0", "1", "2"}, {.optimizers = {&s->sgd}, .example = {s->x}});
+  });
+}
 TEST(Contract, KM22_undo_of_a_fusion_changes_nothing_when_an_allocation_fails) {
   struct Fused : State {
     std::optional<surgery::Edit> edit;

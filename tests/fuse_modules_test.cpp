@@ -27,7 +27,8 @@ using nn::Sequential;
 using surgery::fuse_modules;
 using surgery::fuse_modules_qat;
 
-template <class M> std::shared_ptr<M> ready(std::shared_ptr<M> m) {
+template <class M>
+std::shared_ptr<M> ready(std::shared_ptr<M> m) {
   m->float64().eval();
   const NoGrad quiet;
   double k = 0.3;
@@ -138,7 +139,9 @@ TEST(FuseModules, F12_F13_qat_keeps_the_layers_and_refuses_what_it_cannot_train)
 }
 
 TEST(FuseModules, F14_F31_sequences_count_by_exact_types) {
-  struct MyConv : Conv2d { using Conv2d::Conv2d; };
+  struct MyConv : Conv2d {
+    using Conv2d::Conv2d;
+  };
   EXPECT_CODE(not_implemented, fuse_modules(chain({make<MyConv>(2, 2, 1), make<BatchNorm2d>(2)}), {"0", "1"}));
   EXPECT_REFUSED("did not find fuser method for: (Conv2d, BatchNorm1d)",
                  fuse_modules(chain({make<Conv2d>(2, 2, 1), make<BatchNorm1d>(2)}), {"0", "1"}));
@@ -169,6 +172,34 @@ TEST(FuseModules, Z7_sequences_beyond_torchs_own_are_folded) {
   EXPECT_EQ(nn::type_name(*(*fused)[0].module()), "Linear");
   EXPECT_REFUSED("4 features are normalised, 3 are read",
                  fuse_modules(chain({make<BatchNorm1d>(4), make<Linear>(3, 5)}), {"0", "1"}));
+}
+
+TEST(FuseModules, Z7_a_convolution_takes_in_one_of_1x1_behind_it_and_a_linear_layer_another) {
+  for (const bool first : {true, false})
+    for (const bool second : {true, false})
+      for (const char* mode : {"zeros", "reflect"}) {
+        auto net =
+            chain({make<Conv2d>(2, 5, 3, Conv2dOptions{.stride = 2, .padding = 1, .bias = first, .padding_mode = mode}),
+                   make<Conv2d>(5, 3, 1, Conv2dOptions{.bias = second})});
+        const auto fused = fuse_modules(net, {"0", "1"});
+        EXPECT_LE(difference((*fused)(wave(kImage)), (*net)(wave(kImage))), 1e-12);
+        EXPECT_EQ((*fused)[0].as<Conv2d>()->out_channels, 3);
+        EXPECT_EQ(bool((*fused)[0].as<Conv2d>()->bias), first || second);
+      }
+  auto net = chain({make<Linear>(3, 5), make<Linear>(5, 2)});
+  const auto fused = fuse_modules(net, {"0", "1"});
+  EXPECT_LE(difference((*fused)(wave({4, 3})), (*net)(wave({4, 3}))), 1e-12);
+  EXPECT_EQ(nn::repr(*(*fused)[0].module()), "Linear(in_features=3, out_features=2, bias=True)");
+  const auto refused = [](const Conv2dOptions& a, int64_t kernel, const Conv2dOptions& b) {
+    EXPECT_CODE(plan_refused,
+                fuse_modules(chain({make<Conv2d>(2, 4, 3, a), make<Conv2d>(4, 4, kernel, b)}), {"0", "1"}));
+  };
+  refused({}, 3, {});
+  refused({}, 1, {.stride = 2});
+  refused({}, 1, {.padding = 1});
+  refused({}, 1, {.groups = 2});
+  refused({.groups = 2}, 1, {});
+  EXPECT_CODE(shape_mismatch, fuse_modules(chain({make<Conv2d>(2, 4, 3), make<Conv2d>(3, 4, 1)}), {"0", "1"}));
 }
 
 TEST(FuseModules, Z1_named_groups_are_an_edit_that_optimizers_follow_and_that_is_undone_bitwise) {
