@@ -1,10 +1,17 @@
 #include "graft/nn/child_list.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace graft::inline v1::nn {
 
-ChildList::ChildList(Module& owner, const std::vector<Item>& items) : owner_(&owner), keep_(owner.weak_from_this().lock()) {
+static uint32_t next_state() {
+  static std::atomic<uint32_t> last{0};
+  return ++last;
+}
+
+ChildList::ChildList(Module& owner, const std::vector<Item>& items)
+    : owner_(&owner), keep_(owner.weak_from_this().lock()), state_here_(owner.list_state_), state_other_(next_state()) {
   std::unordered_set<std::string_view> taken;
   std::unordered_set<const ChildEntry*> stay;
   for (const auto& e : owner.children_) here_.push_back(e.get());
@@ -22,13 +29,13 @@ ChildList::ChildList(Module& owner, const std::vector<Item>& items) : owner_(&ow
     e->owner = &owner;
     e->cast = owner.child_cast();
     e->may_be_empty = true;
-    moves_.push_back({e.get(), item.module, e->check(item.module)});
+    moves_.push_back({e.get(), item.module, e->check(item.module), item.module.get()});
     e->removed = true;
     other_.push_back(e.get());
     made_.push_back(std::move(e));
   }
   for (ChildEntry* e : here_)
-    if (!stay.contains(e)) moves_.push_back({e, nullptr, nullptr});
+    if (!stay.contains(e)) moves_.push_back({e, nullptr, nullptr, e->module.get()});
   prepare();
 }
 
@@ -38,7 +45,9 @@ void ChildList::prepare() {
 }
 
 bool ChildList::in_place() const {
-  return std::ranges::equal(owner_->children_, here_, {}, [](const auto& e) { return e.get(); });
+  return owner_->list_state_ == state_here_ &&
+         std::ranges::equal(owner_->children_, here_, {}, [](const auto& e) { return e.get(); }) &&
+         std::ranges::all_of(moves_, [](const Move& m) { return m.entry->removed || m.entry->module.get() == m.content; });
 }
 
 void ChildList::retire_all() noexcept {
@@ -80,6 +89,8 @@ void ChildList::exchange() noexcept {
   }
   for (auto& [e, name] : names_) std::swap(e->name, name);
   here_.swap(other_);
+  std::swap(state_here_, state_other_);
+  owner_->list_state_ = state_here_;
   index_entries();
 }
 

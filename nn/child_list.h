@@ -24,6 +24,7 @@ class ChildList {
     ChildEntry* entry;
     ModulePtr module;
     void* typed;
+    const Module* content;  // what it holds where it is in the list
   };
   void retire_all() noexcept;
   void index_entries() noexcept;
@@ -31,6 +32,7 @@ class ChildList {
   Module* owner_;
   ModulePtr keep_;  // null for a root that is not shared
   std::vector<ChildEntry*> here_, other_;
+  uint32_t state_here_, state_other_;  // two edits that cancel out leave another state than none
   std::vector<Move> moves_;
   std::vector<std::pair<ChildEntry*, std::string>> names_;  // of those that stay under another name
   std::vector<std::unique_ptr<ChildEntry>> made_;

@@ -207,6 +207,7 @@ class Module : public std::enable_shared_from_this<Module> {
   bool training_ = true;
   bool mutable_ = false;
   bool was_held_ = false;
+  uint32_t list_state_ = 0;  // which ChildList has put the children in place
 };
 
 std::ostream& operator<<(std::ostream&, const Module&);  // the tree, as PyTorch prints it

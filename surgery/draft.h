@@ -42,6 +42,13 @@ struct SlotSwap {
   nn::ModulePtr module;
   void* typed;
   const nn::Module* placed;  // what the edit put there
+  bool within = true;        // the slot is part of the model after the edit
+};
+
+// A module that the edit has brought in, as it was then: later edits may stand on it.
+struct Made {
+  nn::ModulePtr module;
+  std::vector<std::pair<const nn::ChildEntry*, const nn::Module*>> children;
 };
 
 struct Journal {
@@ -49,8 +56,12 @@ struct Journal {
   std::shared_ptr<const std::vector<Change>> changes;
   std::vector<SlotSwap> slots;
   std::vector<nn::ChildList> lists;
+  std::vector<bool> lists_within;  // as of slots
+  std::vector<Made> made;
   bool exchanged = false;
   nn::ModulePtr other_root;  // where the root itself is exchanged
+  nn::Module* new_root = nullptr;  // the model after the edit, in any case; set by commit()
+  std::optional<Difference> verified;
   std::vector<GroupEdit> groups;
   HookMoves hooks;
   std::shared_ptr<const Liveness> live;
@@ -63,6 +74,8 @@ struct Journal {
 };
 
 std::unique_ptr<Journal> build_journal(const Draft&);
+// Of a journal that is committed: runs the model, and rolls back where it differs from `before` or does not run.
+void verify(Journal&, const nn::Value& before, const Verify&);
 std::vector<Carried> weights_of(const Change&);  // also where nothing was to be carried
 
 }  // namespace graft

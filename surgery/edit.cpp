@@ -1,4 +1,4 @@
-// Committing and undoing: everything that may fail is built aside; then pointers are exchanged.
+// Committing: everything that may fail is built aside; then pointers are exchanged. The way back is in undo.cpp.
 #include "graft/nn/call.h"
 #include "graft/surgery/draft.h"
 
@@ -35,10 +35,23 @@ std::unique_ptr<Journal> build_journal(const Draft& d) {
   auto j = std::make_unique<Journal>();
   j->root = d.root;
   j->changes = d.changes;
+  j->slots.reserve(d.graph.slot_changes().size());
   for (const Graph::SlotChange& c : d.graph.slot_changes())
     if (!d.graph.is_aside(c.slot))
-      j->slots.push_back({c.slot, c.slot->owner->weak_from_this().lock(), c.module, c.slot->check(c.module), c.module.get()});
-  for (const Graph::ListChange& c : d.graph.list_changes()) j->lists.emplace_back(*c.owner, c.items);
+      j->slots.push_back({c.slot, c.slot->owner->weak_from_this().lock(), c.module, c.slot->check(c.module), c.module.get(),
+                          d.graph.is_live(*c.slot->owner)});
+  for (const Graph::ListChange& c : d.graph.list_changes()) {
+    j->lists.emplace_back(*c.owner, c.items);
+    j->lists_within.push_back(d.graph.is_live(*c.owner));
+  }
+  for (const Graph::Node& n : d.graph.nodes()) {
+    if (n.original || n.live == 0 || n.module->child_entries().empty()) continue;
+    Made& m = j->made.emplace_back(Made{n.keep, {}});
+    for (size_t i = 0; i < d.graph.children_of(*n.module); ++i) {
+      nn::ChildEntry* e = d.graph.child_of(*n.module, i);
+      m.children.emplace_back(d.graph.is_aside(e) ? nullptr : e, d.graph.content(e).get());
+    }
+  }
   j->other_root = d.graph.new_root();
   j->live = d.live;
   return j;
@@ -46,11 +59,15 @@ std::unique_ptr<Journal> build_journal(const Draft& d) {
 
 }  // namespace detail
 
-Edit Plan::apply() {
+Edit Plan::apply(const ApplyOptions& options) {
   nn::refuse_during_call("surgery");
+  detail::Root& root = draft_->root;
+  const bool verifies = !options.verify.inputs.empty();
+  const nn::Value answer = verifies ? detail::run_quietly(*root.module, options.verify.inputs) : nn::Value();
   std::string where;
-  GRAFT_CHECK(draft_->graph.unchanged(&where), ErrorCode::concurrent_modification,
-              "surgery: the plan was made for another state of the model, which has changed at '", where, "'; plan again");
+  GRAFT_CHECK(draft_->graph.unchanged(&where) && (!draft_->graph.new_root() || root.held(root.handle) == root.module),
+              ErrorCode::concurrent_modification, "surgery: the plan was made for another state of the model, which has changed at '",
+              where, "'; plan again");
   for (detail::Draft::Copying& c : draft_->copied) draft_->copy_weights(c, (*draft_->changes)[c.change]);
   std::unique_ptr<detail::Journal> journal = detail::build_journal(*draft_);
   if (!draft_->following->still_holds()) draft_->following = draft_->follow();
@@ -58,9 +75,12 @@ Edit Plan::apply() {
   journal->hooks = HookMoves(draft_->options.hook_moves);
   journal->indices = draft_->options.indices;
   journal->other_indices = draft_->indices;
-  return detail::commit(std::move(journal));
+  Edit edit = detail::commit(std::move(journal));
+  if (verifies) detail::verify(*edit.journal_, answer, options.verify);
+  return edit;
 }
 Edit detail::commit(std::unique_ptr<Journal> journal) noexcept {
+  if (!journal->new_root) journal->new_root = journal->other_root ? journal->other_root.get() : journal->root.module;
   journal->commit();
   return Edit(std::move(journal));
 }
@@ -71,27 +91,6 @@ Edit& Edit::operator=(Edit&&) noexcept = default;
 Edit::~Edit() = default;
 const std::vector<Change>& Edit::changes() const { return *journal_->changes; }
 bool Edit::applied() const { return journal_->applied; }
-
-void Edit::undo() {
-  nn::refuse_during_call("undo");
-  detail::Journal& j = *journal_;
-  GRAFT_CHECK(j.applied, ErrorCode::plan_refused, "undo: the edit has been undone already");
-  std::string conflicts;
-  for (const detail::SlotSwap& s : j.slots) {
-    if (!s.slot->removed && s.slot->module.get() == s.placed) continue;
-    conflicts += (conflicts.empty() ? "'" : ", '") + s.slot->path() + "'" + (s.slot->removed ? " (removed)" : "");
-  }
-  for (nn::ChildList& l : j.lists) {
-    if (!l.in_place()) conflicts += (conflicts.empty() ? "the list of '" : ", the list of '") + l.owner().path() + "'";
-    l.prepare();
-  }
-  GRAFT_CHECK(conflicts.empty(), ErrorCode::plan_refused, "undo: later edits have changed ", conflicts,
-              "; undo those first");
-  std::vector<GroupEdit> back = unfollow(j.groups, *j.live);
-  HookMoves hooks = j.hooks.back();
-  j.groups.swap(back);
-  std::swap(j.hooks, hooks);
-  j.commit();
-}
+const std::optional<Difference>& Edit::verified() const { return journal_->verified; }
 
 }  // namespace graft

@@ -272,12 +272,13 @@ std::vector<GroupEdit> Following::edits() const {
   std::vector<GroupEdit> result;
   for (const Resized& r : resized()) {
     optim::Optimizer& optimizer = *optimizers_[r.optimizer];
-    GroupEdit edit{&optimizer, optimizer.alive(), r.group, {}};
+    GroupEdit edit{&optimizer, optimizer.alive(), r.group, {}, {}};
     edit.slots.reserve(r.after);
     const std::vector<Arrival>& list = arrivals(r.optimizer, r.group);
     auto next = list.begin();
     const auto enter = [&](const optim::Slot* old) {
       const Tensor& leaf = next->leaf;
+      if (next->where == Arrival::instead) edit.stand_ins.emplace_back(next->index, leaf.impl());
       const bool carry = carry_state_ && next->where == Arrival::instead && old->param.dim() == leaf.dim() &&
                          old->param.dtype() == leaf.dtype();
       edit.slots.push_back({leaf, carry ? carried(old->state, leaf) : optim::State{}, false});
@@ -289,29 +290,6 @@ std::vector<GroupEdit> Following::edits() const {
       while (next != list.end() && next->index == i) enter(&now[i]);
     }
     while (next != list.end()) enter(nullptr);
-    result.push_back(std::move(edit));
-  }
-  return result;
-}
-
-std::vector<GroupEdit> unfollow(const std::vector<GroupEdit>& before, const Liveness& live) {
-  std::vector<GroupEdit> result;
-  for (const GroupEdit& b : before) {
-    if (b.alive.expired()) continue;
-    std::pmr::monotonic_buffer_resource arena;
-    std::pmr::unordered_map<const TensorImpl*, const optim::Slot*> now(&arena);
-    now.reserve(b.optimizer->slots(b.group).size());
-    for (const optim::Slot& s : b.optimizer->slots(b.group)) now[s.param.impl()] = &s;
-    GroupEdit edit{b.optimizer, b.alive, b.group, {}};
-    edit.slots.reserve(b.slots.size());
-    for (const optim::Slot& s : b.slots) {
-      const auto it = now.find(s.param.impl());
-      if (it != now.end()) edit.slots.push_back(*it->second);
-      else if (live.is_dead(s.param)) edit.slots.push_back(s);
-      if (it != now.end()) now.erase(it);
-    }
-    for (const optim::Slot& s : b.optimizer->slots(b.group))  // added since
-      if (now.contains(s.param.impl()) && !live.is_fresh(s.param)) edit.slots.push_back(s);
     result.push_back(std::move(edit));
   }
   return result;

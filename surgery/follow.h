@@ -45,6 +45,7 @@ struct GroupEdit {
   std::weak_ptr<optim::Optimizer* const> alive;
   size_t group;
   optim::Slots slots;
+  std::vector<std::pair<size_t, const TensorImpl*>> stand_ins;  // what enters instead of the i-th
 };
 
 struct FollowOptions {
@@ -86,8 +87,10 @@ class Following {
   std::vector<std::pair<std::string, std::string>> left_out_;
 };
 
-// The way back: removed parameters return to their places with the state they had, fresh ones leave, all else stays as
-// it is now. `before` is what follow's groups held when they were exchanged.
-std::vector<GroupEdit> unfollow(const std::vector<GroupEdit>& before, const Liveness&);
+// The way back: removed parameters return with the state they had, fresh ones leave, all else stays as it is now.
+// `before` is what follow's groups held when they were exchanged. A parameter returns to the place of the one that came
+// instead of it; else beside the neighbour that it had; else, where later edits are undone already and neither is
+// known, behind the one that precedes it in the model, whose parameters are `model`.
+std::vector<GroupEdit> unfollow(const std::vector<GroupEdit>& before, const Liveness&, const std::vector<Tensor>& model);
 
 }  // namespace graft

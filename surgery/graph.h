@@ -33,6 +33,10 @@ class Graph {
   const std::vector<Node*>& originals() const { return originals_; }  // pre-order, root first
   const std::pmr::deque<Node>& nodes() const { return nodes_; }
   Node* find(const nn::Module*);
+  bool is_live(const nn::Module& m) const {  // part of the model as it would be
+    const auto it = by_module_.find(&m);
+    return it != by_module_.end() && it->second->live > 0;
+  }
   const nn::ModulePtr& content(nn::ChildEntry*) const;  // as it would be
 
   // Puts r into every live slot of `node`; `entered` receives the modules that become part of the model, in pre-order.

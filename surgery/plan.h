@@ -17,6 +17,7 @@
 #include "graft/surgery/hook_moves.h"
 #include "graft/surgery/operations.h"
 #include "graft/surgery/policy.h"
+#include "graft/surgery/verify.h"
 #include "graft/surgery/weights.h"
 
 namespace graft::inline v1::surgery {
@@ -80,6 +81,7 @@ struct Root {
   void* handle = nullptr;                                 // a shared_ptr that include_root may change
   bool (*fits)(nn::Module&) = nullptr;                    // may the handle hold it?
   void (*put)(void* handle, nn::ModulePtr&) noexcept = nullptr;  // swaps
+  nn::Module* (*held)(void* handle) = nullptr;
 };
 }  // namespace detail
 
@@ -93,13 +95,20 @@ class Edit {
   const std::vector<Change>& changes() const;
   bool applied() const;  // false after undo()
   // Puts slots, modules, membership in optimizers and the state of removed parameters back as they were; whatever else
-  // has been trained or changed since stays. Error plan_refused, listing them, if later edits have touched the slots.
+  // has been trained or changed since stays. Edits may be undone in any order in which none takes away what a later one
+  // stands on; otherwise Error plan_refused, which lists the slots, lists and parameters that later edits have touched.
   void undo();
+  const std::optional<Difference>& verified() const;  // by apply({.verify}): how far the answers are apart
 
  private:
+  friend class Plan;
   friend Edit detail::commit(std::unique_ptr<detail::Journal>) noexcept;
   explicit Edit(std::unique_ptr<detail::Journal>);
   std::unique_ptr<detail::Journal> journal_;
+};
+
+struct ApplyOptions {
+  Verify verify = {};  // runs the model before and after, and rolls back where the answers differ
 };
 
 class Plan {
@@ -121,8 +130,9 @@ class Plan {
   std::string json(int indent = 2) const;  // everything, for programs; -1: on one line
 
   // Commits. Errors, all before anything is changed: the model is not as it was when the plan was made, it is running,
-  // a module does not fit into its slot, it is unclear where an optimizer should put a parameter.
-  Edit apply();
+  // a module does not fit into its slot, it is unclear where an optimizer should put a parameter. And plan_refused, with
+  // the model as it was, if it answers otherwise than `verify` allows; the first module that does is named.
+  Edit apply(const ApplyOptions& = {});
 
  private:
   friend Plan make_plan(detail::Root, std::vector<Policy>, Options);
@@ -140,6 +150,7 @@ inline Plan plan(nn::Module& model, std::vector<Policy> policies, Options option
 template <class T> Plan plan(std::shared_ptr<T>& model, std::vector<Policy> policies, Options options = {}) {
   detail::Root root{.module = model.get(), .owner = model, .handle = &model};
   root.fits = [](nn::Module& m) { return is_a<T>(m); };
+  root.held = [](void* handle) -> nn::Module* { return static_cast<std::shared_ptr<T>*>(handle)->get(); };
   root.put = [](void* handle, nn::ModulePtr& m) noexcept {
     auto& p = *static_cast<std::shared_ptr<T>*>(handle);
     nn::ModulePtr before = p;
