@@ -14,4 +14,5 @@
 #include "graft/surgery/replace.h"
 #include "graft/surgery/select.h"
 #include "graft/surgery/squeeze_excite.h"
+#include "graft/surgery/verify.h"
 #include "graft/surgery/weight_standardization.h"

@@ -2,6 +2,8 @@
 // model and its optimizer as they were.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "alloc_failure.h"
 #include "fingerprint.h"
 #include "graft/core/autograd.h"
@@ -60,6 +62,18 @@ TEST(Contract, KM22_a_failed_allocation_in_a_plan_of_operations_changes_nothing)
 }
 TEST(Contract, KM22_a_failed_allocation_in_applying_operations_changes_nothing) {
   fails_everywhere([](State& s) { s.make_plan(); }, [](State& s) { s.edit = s.plan->apply(); }, 25);
+}
+TEST(Contract, KM22_a_failed_allocation_in_verifying_changes_nothing) {
+  constexpr double kAnything = std::numeric_limits<double>::infinity();
+  fails_everywhere([](State& s) { s.make_plan(); }, [](State& s) { s.edit = s.plan->apply({.verify = {{ones({1, 2})}, kAnything}}); }, 50);
+  fails_everywhere([](State& s) { s.make_plan(); },
+                   [](State& s) {
+                     try {
+                       s.plan->apply({.verify = {{ones({1, 2})}, 0}});
+                     } catch (const Error&) {  // it answers otherwise, and is rolled back
+                     }
+                   },
+                   100);
 }
 TEST(Contract, KM22_a_failed_allocation_in_undoing_operations_changes_nothing) {
   fails_everywhere(
