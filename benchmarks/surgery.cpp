@@ -91,6 +91,20 @@ void count_shared(benchmark::State& state) {
 }
 BENCHMARK(count_shared)->Arg(100)->Arg(1000)->Apply(defaults);
 
+void select_by_attribute(benchmark::State& state) {
+  const auto net = wide(state.range(0));
+  for (auto _ : state) benchmark::DoNotOptimize(surgery::select(*net).where<nn::Linear>().where("in_features == 2 && bias").count());
+  per_module(state, double(state.range(0)));
+}
+BENCHMARK(select_by_attribute)->Arg(10000)->Apply(defaults);
+
+void select_by_path(benchmark::State& state) {
+  const auto net = wide(state.range(0));
+  for (auto _ : state) benchmark::DoNotOptimize(surgery::select(*net).at("*.1?").count());
+  per_module(state, double(state.range(0)));
+}
+BENCHMARK(select_by_path)->Arg(10000)->Apply(defaults);
+
 void clone(benchmark::State& state) {
   const auto net = wide(state.range(0));
   for (auto _ : state) benchmark::DoNotOptimize(net->clone());

@@ -174,7 +174,6 @@ void Planner::offer(Node& n) {
 }
 
 bool Planner::accept(Node& n, const Policy& p, const Site& site, Answer& a) {
-  const std::string path = path_of(n);
   try {
     switch (a.kind) {
       case Answer::Kind::replace: replace(n, p, site, a.module); break;
@@ -184,10 +183,10 @@ bool Planner::accept(Node& n, const Policy& p, const Site& site, Answer& a) {
     }
   } catch (Error& e) {
     if (d_.options.skip_refused) {
-      d_.declined.push_back({path, p.name, std::string(name_of(e.code())), e.text()});
+      d_.declined.push_back({path_of(n), p.name, std::string(name_of(e.code())), e.text()});
       return false;
     }
-    e.within(path, nn::type_name(*n.module));
+    e.within(path_of(n), nn::type_name(*n.module));
     throw;
   }
   return true;
