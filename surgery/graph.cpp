@@ -111,12 +111,16 @@ void Graph::check_parts(Node* replaced, nn::Module& r) {
                 ", which is part of the model already; clone() it, or share it by a slot after the surgery");
 }
 
-std::vector<nn::ChildEntry*> Graph::live_slots(const Node& n) const {
-  std::vector<nn::ChildEntry*> live;
+void Graph::list_live_slots(const Node& n, std::vector<nn::ChildEntry*>& live) const {
+  live.clear();
   for (nn::ChildEntry* e : n.slots) {
     const auto owner = by_module_.find(e->owner);
     if (owner != by_module_.end() && owner->second->live > 0 && content(e).get() == n.module) live.push_back(e);
   }
+}
+std::vector<nn::ChildEntry*> Graph::live_slots(const Node& n) const {
+  std::vector<nn::ChildEntry*> live;
+  list_live_slots(n, live);
   return live;
 }
 void Graph::set_content(nn::ChildEntry* e, const nn::ModulePtr& m) {
@@ -147,7 +151,8 @@ void Graph::replace(Node& node, const nn::ModulePtr& r, std::vector<Node*>& ente
   check_parts(&node, *r);
   GRAFT_CHECK(find(r.get()) || r->holders().empty(), ErrorCode::plan_refused, "the replacement ", nn::type_name(*r),
               " is part of another model, at '", r->path(), "'; clone() it");
-  const std::vector<nn::ChildEntry*> live = live_slots(node);
+  std::vector<nn::ChildEntry*>& live = replacing_;
+  list_live_slots(node, live);
   for (nn::ChildEntry* e : live) e->check(r);
   Node& next = add(r, *r);
   for (nn::ChildEntry* e : live) {

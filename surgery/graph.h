@@ -84,6 +84,7 @@ class Graph {
   void check_parts(Node* replaced, nn::Module& r);
   std::vector<nn::ChildEntry*>& list_of(nn::Module& container);  // to be changed
   std::vector<nn::ChildEntry*> live_slots(const Node&) const;
+  void list_live_slots(const Node&, std::vector<nn::ChildEntry*>& into) const;
   void set_content(nn::ChildEntry*, const nn::ModulePtr&);
   void arrive(Node&, int slots, int depth, std::vector<Node*>& entered);
   void depart(Node&, int slots);
@@ -97,6 +98,7 @@ class Graph {
   std::vector<SlotChange> changes_;
   std::pmr::unordered_map<const nn::ChildEntry*, size_t> change_of_{&arena_};
   nn::ModulePtr new_root_;
+  std::vector<nn::ChildEntry*> replacing_;  // kept, so that replacing many allocates once
   std::unordered_map<const nn::Module*, std::vector<nn::ChildEntry*>> lists_;  // of containers that change
   std::vector<std::unique_ptr<nn::ChildEntry>> inserted_;  // stand for entries that commit will make
   std::unordered_map<const nn::ChildEntry*, nn::ModulePtr> aside_;  // what those hold, and null for entries that go

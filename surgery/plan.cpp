@@ -136,7 +136,7 @@ class Planner {
   void remove(Node& n, const Policy&, const Site&, Removal);
   void insert(Node& n, const Policy&, const Site&, const nn::ModulePtr&, bool behind);
   void exchange(Node& n, const Policy&, const Site&, const nn::ModulePtr& with);
-  void enter(const std::vector<Node*>& entered, const nn::Module& before);
+  void enter(const std::vector<Node*>& entered, const Inheritance&);
   void take_weights(const Policy&, Change&);
   void note_unasked();
   std::string path_of(const Node& n) const { return n.slots.empty() ? std::string() : n.slots[0]->path(); }
@@ -192,8 +192,7 @@ bool Planner::accept(Node& n, const Policy& p, const Site& site, Answer& a) {
   return true;
 }
 
-void Planner::enter(const std::vector<Node*>& entered, const nn::Module& before) {
-  const Inheritance inherit(d_, before);
+void Planner::enter(const std::vector<Node*>& entered, const Inheritance& inherit) {
   for (Node* part : entered)
     if (!part->original) inherit.apply_to(*part->module);
   if (!d_.options.recurse) return;
@@ -209,8 +208,9 @@ void Planner::replace(Node& n, const Policy& p, const Site& site, const nn::Modu
                 " replaces it again; raise Options::max_depth if that ends");
     std::vector<Node*> entered;
     d_.graph.replace(n, after, entered);
-    enter(entered, *n.module);
-    Inheritance(d_, *n.module).apply_to_whole(*after, change.path);
+    const Inheritance inherit(d_, *n.module);
+    enter(entered, inherit);
+    inherit.apply_to_whole(*after, change.path);
     take_weights(p, change);
     if (n.original) d_.replaced.emplace_back(change.path, &n);
   }
@@ -229,7 +229,7 @@ void Planner::remove(Node& n, const Policy& p, const Site& site, Removal how) {
   Change change = change_of(n, p, site, nullptr);
   std::vector<Node*> entered;
   d_.graph.remove(n, stand_in, how == Removal::identity, entered);
-  enter(entered, *n.module);
+  enter(entered, Inheritance(d_, *n.module));
   if (!entered.empty()) change.after = stand_in;
   n.answered = true;
   d_.changes->push_back(std::move(change));
@@ -245,7 +245,7 @@ void Planner::insert(Node& n, const Policy& p, const Site& site, const nn::Modul
     d_.graph.replace(n, nn::make<nn::Sequential>(row), entered);
     n.successor = nullptr;  // it stays, within
   }
-  enter(entered, *n.module);
+  enter(entered, Inheritance(d_, *n.module));
   Node* const made = d_.graph.find(m.get());
   d_.inserted.push_back({path_of(n), {&n, made}});
   placed_.emplace_back(d_.changes->size(), made);
