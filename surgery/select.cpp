@@ -206,7 +206,8 @@ static bool same_numbers(const nn::Module& a, const nn::Module& b) {
   for (size_t i = 0; i < x.size(); ++i) {
     const auto &p = x[i]->param_entries(), &q = y[i]->param_entries();
     const auto &s = x[i]->buffer_entries(), &t = y[i]->buffer_entries();
-    if (typeid(*x[i]) != typeid(*y[i]) || p.size() != q.size() || s.size() != t.size()) return false;
+    const nn::Module &one = *x[i], &other = *y[i];
+    if (typeid(one) != typeid(other) || p.size() != q.size() || s.size() != t.size()) return false;
     for (size_t k = 0; k < p.size(); ++k)
       if (p[k]->name != q[k]->name || !equal(p[k]->value(), q[k]->value())) return false;
     for (size_t k = 0; k < s.size(); ++k)
