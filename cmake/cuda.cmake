@@ -26,11 +26,10 @@ if(GRAFT_CUDA STREQUAL "EMULATED")
       --param tsan-instrument-func-entry-exit=0 -Wno-unknown-pragmas -Wno-tsan -Wno-attributes -DGRAFT_CUDA_KERNEL)
 elseif(GRAFT_CUDA)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100 CACHE STRING "GPUs to compile for; PTX of the last serves later ones")
-  set(CMAKE_CUDA_STANDARD 20)
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
   set(GRAFT_CUDA_INCLUDE ${CUDAToolkit_INCLUDE_DIRS})
-  set(graft_cuda_flags --expt-relaxed-constexpr --expt-extended-lambda -diag-suppress=177 -Xcompiler=-fno-strict-aliasing)
+  set(graft_cuda_flags -std=c++20 --expt-relaxed-constexpr --expt-extended-lambda -diag-suppress=177 -Xcompiler=-fno-strict-aliasing)
 endif()
 
 # To be called in the directory of the target that compiles these .cu files.

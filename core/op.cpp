@@ -163,7 +163,8 @@ static const Candidate* run_candidates(const Call& call, const Launch& launch) {
 }
 static const Candidate* launch(const Call& call, const Launch& launch) {
   const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
-  const Device where = key.device.type == Device::cpu && !launch.out.empty() ? launch.out[0]->device : key.device;
+  // A copy between GPUs runs on the stream of its result, whose memory may have just come from earlier work there.
+  const Device where = launch.out.empty() || launch.out[0]->device.type == Device::cpu ? key.device : launch.out[0]->device;
   return where.type == Device::cuda ? launch_on_cuda(call, launch, where.index) : run_candidates(call, launch);
 }
 

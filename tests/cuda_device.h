@@ -1,6 +1,7 @@
 // For tests on device cuda: skips where there is none; on the emulated one, whatever its checker found fails the test.
 #pragma once
 #include <gtest/gtest.h>
+#include <cstdlib>
 #include "graft/core/cuda.h"
 #ifdef GRAFT_CUDA_EMULATED
 #include "graft/kernels/cuda/emulation/emulation.h"
@@ -15,6 +16,10 @@ template <class Base> struct OnCuda : Base {
 #ifdef GRAFT_CUDA_EMULATED
     cuda::emulation::settings() = {};
     cuda::emulation::settings().legacy_stream = false;
+    if (std::getenv("GRAFT_EMULATE_RANDOM")) {  // threads, blocks and streams in random order: ctest runs each test so as well
+      cuda::emulation::settings().order = cuda::emulation::Order::random;
+      cuda::emulation::settings().streams = cuda::emulation::Streams::random;
+    }
     cuda::emulation::explain_segmentation_faults();
 #endif
   }
