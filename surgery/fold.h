@@ -32,8 +32,8 @@ Weights fold_before(const Foldable&, Weights,
 Weights fold_pointwise(const Foldable&, Weights,
                        const Foldable& next);  // a Conv or Linear without groups, then a pointwise layer
 
-// A copy of the layer with these weights and their number of outputs, in its dtypes, without its hooks on calls. A new bias
-// requires grad as the weight does. Error where a weight is not finite.
+// A copy of the layer with these weights and their number of outputs, in its dtypes, without its hooks on calls.
+// A new bias requires grad as the weight does. Error where a weight is not finite.
 nn::ModulePtr with_weights(const Foldable&, const Weights&);
 
 }  // namespace graft
