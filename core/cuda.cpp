@@ -6,10 +6,13 @@
 #include <atomic>
 #include <mutex>
 #include <vector>
-#include "graft/core/cuda_memory.h"
 #include "graft/core/error.h"
+#include "graft/kernels/cuda/runtime.h"
 
 namespace graft::inline v1::cuda {
+
+void check(runtime::Status, std::string_view what);  // for cuda_memory.cpp, too
+
 namespace {
 
 constexpr int kMost = 16;  // devices

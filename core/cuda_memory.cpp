@@ -1,6 +1,6 @@
 // The caching allocator of device memory. A segment comes from the device and is cut into blocks; a released block waits
 // for the next allocation on the stream it belongs to, so that reuse needs no synchronisation; neighbours are merged.
-#include "graft/core/cuda_memory.h"
+#include "graft/core/cuda.h"
 
 #include <algorithm>
 #include <array>
@@ -9,10 +9,13 @@
 #include <set>
 #include <unordered_map>
 #include <vector>
-#include "graft/core/cuda.h"
 #include "graft/core/error.h"
+#include "graft/kernels/cuda/runtime.h"
 
 namespace graft::inline v1::cuda {
+
+void check(runtime::Status, std::string_view what);  // cuda.cpp: fails with "cuda: <what>: <what the runtime says>"
+
 namespace {
 
 constexpr size_t kGranule = 512;             // bytes of a block are a multiple
