@@ -74,7 +74,7 @@ class TextPart {
   using Manipulator = std::ios_base& (*)(std::ios_base&);
   TextPart(Manipulator m)  // NOLINT(google-explicit-constructor): std::hexfloat
       : part_(reinterpret_cast<const void*>(m)),
-        write_([](std::ostream& o, const void* p) { o << reinterpret_cast<Manipulator>(p); }) {}
+        write_([](std::ostream& o, const void* p) { o << reinterpret_cast<Manipulator>(const_cast<void*>(p)); }) {}
   void write(std::ostream& o) const { write_(o, part_); }
 
  private:

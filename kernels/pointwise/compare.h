@@ -11,8 +11,8 @@ struct Lt { static constexpr auto name = "lt"; static constexpr Types types = kR
 struct Le { static constexpr auto name = "le"; static constexpr Types types = kReal; template <class T> GRAFT_HD bool operator()(T a, T b) const { return a <= b; } };
 struct Gt { static constexpr auto name = "gt"; static constexpr Types types = kReal; template <class T> GRAFT_HD bool operator()(T a, T b) const { return a > b; } };
 struct Ge { static constexpr auto name = "ge"; static constexpr Types types = kReal; template <class T> GRAFT_HD bool operator()(T a, T b) const { return a >= b; } };
-struct LogicalAnd { static constexpr auto name = "logical_and"; static constexpr Types types = kNumber; template <class T> GRAFT_HD bool operator()(T a, T b) const { return (a != T(0)) & (b != T(0)); } };
-struct LogicalOr { static constexpr auto name = "logical_or"; static constexpr Types types = kNumber; template <class T> GRAFT_HD bool operator()(T a, T b) const { return (a != T(0)) | (b != T(0)); } };
+struct LogicalAnd { static constexpr auto name = "logical_and"; static constexpr Types types = kNumber; template <class T> GRAFT_HD bool operator()(T a, T b) const { return (int(a != T(0)) & int(b != T(0))) != 0; } };
+struct LogicalOr { static constexpr auto name = "logical_or"; static constexpr Types types = kNumber; template <class T> GRAFT_HD bool operator()(T a, T b) const { return (int(a != T(0)) | int(b != T(0))) != 0; } };
 struct LogicalXor { static constexpr auto name = "logical_xor"; static constexpr Types types = kNumber; template <class T> GRAFT_HD bool operator()(T a, T b) const { return (a != T(0)) != (b != T(0)); } };
 struct LogicalNot { static constexpr auto name = "logical_not"; static constexpr Types types = kNumber; template <class T> GRAFT_HD bool operator()(T a) const { return a == T(0); } };
 struct BitwiseAnd { static constexpr auto name = "bitwise_and"; static constexpr Types types = kInt; template <class T> GRAFT_HD T operator()(T a, T b) const { return a & b; } };
