@@ -59,7 +59,7 @@ nn::Values forward_arguments(const Json& c, const Tensors& inputs) {
   for (size_t i = 0; i < names.size(); ++i) {
     size_t at = by_position + i;
     if (order != kForwardArguments.end())
-      at = size_t(std::find(order->second.begin(), order->second.end(), names[i]) - order->second.begin());
+      at = size_t(std::find(order->second.begin(), order->second.end(), names[i].get<std::string>()) - order->second.begin());
     if (args.size() <= at) args.resize(at + 1);
     args[at] = inputs[by_position + i];
   }
