@@ -34,7 +34,8 @@ bool wrappers_have_the_mode_of_their_layers(World& w, const Json& step, Json& ex
   bool changed = false;
   for (auto& [path, flag] : expect["training"].items()) {
     const nn::ModulePtr m = find_attribute(w.module_of(step), path).module;
-    const bool wraps = dynamic_cast<nn::Sequential*>(m.get()) && typeid(*m) != typeid(nn::Sequential);
+    const auto* sequence = dynamic_cast<nn::Sequential*>(m.get());
+    const bool wraps = sequence && typeid(*sequence) != typeid(nn::Sequential);
     if (!wraps || flag == expect["training"].value(path + ".0", flag.get<bool>())) continue;
     flag = expect["training"][path + ".0"];
     changed = true;
