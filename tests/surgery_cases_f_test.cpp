@@ -70,7 +70,7 @@ TEST(SurgeryCase, F_02) {
   expect_close((*m)(x), c.y(3));
   const auto f = fuse_modules(m, {"conv", "bn"});
   EXPECT_NE(f, m);
-  EXPECT_EQ(nn::repr(*f), c.expect(4).at("repr"));
+  EXPECT_EQ(nn::repr(*f), c.expect(4).at("repr").get<std::string>());
   EXPECT_TRUE(f->get_parameter("conv.weight").requires_grad());
   EXPECT_TRUE(f->get_parameter("conv.bias").requires_grad());
   expect_close((*f)(x), c.y(5));
@@ -86,7 +86,7 @@ TEST(SurgeryCase, F_05) {
   const Tensor x = input({1, 3, 3, 3});
   expect_close((*m)(x), c.y(3));
   const auto f = fuse_modules(m, {"conv", "bn", "relu"});
-  EXPECT_EQ(nn::repr(*f), c.expect(4).at("repr"));
+  EXPECT_EQ(nn::repr(*f), c.expect(4).at("repr").get<std::string>());
   EXPECT_TRUE(f->get_parameter("conv.0.bias").requires_grad());
   expect_close((*f)(x), c.y(5));
   EXPECT_EQ(training(*f), std::vector<bool>(6, false));
@@ -109,7 +109,7 @@ TEST(SurgeryCase, F_14) {
   const Tensor x = input({1, 3, 2, 2});
   expect_close((*m)(x), c.y(3));
   const auto f = fuse_modules(m, {"conv", "bn"});
-  EXPECT_EQ(nn::repr(*f), c.expect(4).at("repr"));
+  EXPECT_EQ(nn::repr(*f), c.expect(4).at("repr").get<std::string>());
   expect_values(c, *f, "conv", x, (*m)(x));
 }
 
@@ -182,7 +182,7 @@ TEST(SurgeryCase, F_32) {
   const Case c("F-32", "conv.training=false");
   auto m = net({{"conv", make<Conv2d>(1, 2, 2)}, {"bn", make<BatchNorm2d>(2)}, {"relu", make<ReLU>()}});
   const auto f = fuse_modules(m, {"conv", "bn", "relu"});
-  EXPECT_EQ(nn::repr(*f), c.expect(3).at("repr"));
+  EXPECT_EQ(nn::repr(*f), c.expect(3).at("repr").get<std::string>());
   EXPECT_FALSE(f->get_submodule("conv").training());
   EXPECT_EQ(training(*f), std::vector<bool>(6, false));
 }
@@ -249,11 +249,11 @@ TEST(SurgeryCase, F_36) {
   hooks.post(m->get_submodule("bn"), "post_bn");
   const Tensor x = input({1, 1, 1, 2});
   expect_close(hooks.run(*m, x), c.y(7));
-  EXPECT_EQ(hooks.log, c.expect(7).at("log"));
+  EXPECT_EQ(Json(hooks.log), c.expect(7).at("log"));
   Lines dropped;
   const auto f = fuse_modules(m, {"conv", "bn"}, {.dropped_hooks = &dropped});
   EXPECT_EQ(dropped, Lines({"conv: 1 forward hook", "bn: 1 forward pre-hook"}));
-  EXPECT_EQ(nn::repr(*f), c.expect(8).at("repr"));
+  EXPECT_EQ(nn::repr(*f), c.expect(8).at("repr").get<std::string>());
   expect_close(hooks.run(*f, x), c.y(7));
   EXPECT_EQ(hooks.log, Lines({"pre_conv", "post_bn"}));
 }
@@ -268,11 +268,11 @@ TEST(SurgeryCase, F_37) {
   hooks.post(m->get_submodule("relu"), "post_relu");
   const Tensor x = input({1, 1, 1, 2});
   expect_close(hooks.run(*m, x), c.y(7));
-  EXPECT_EQ(hooks.log, c.expect(7).at("log"));
+  EXPECT_EQ(Json(hooks.log), c.expect(7).at("log"));
   Lines dropped;
   const auto f = fuse_modules(m, {"conv", "bn", "relu"}, {.dropped_hooks = &dropped});
   EXPECT_EQ(dropped, Lines({"conv: 1 forward hook", "bn: 1 forward hook"}));
-  EXPECT_EQ(nn::repr(*f), c.expect(8).at("repr"));
+  EXPECT_EQ(nn::repr(*f), c.expect(8).at("repr").get<std::string>());
   expect_close(hooks.run(*f, x), c.y(7));
   EXPECT_EQ(hooks.log, Lines({"pre_conv", "post_relu"}));
 }

@@ -119,7 +119,7 @@ TEST(SurgeryCase, M_14) {
   EXPECT_EQ(&same, m.get());
   EXPECT_EQ(&m->train(), m.get());
   EXPECT_EQ(&m->to(f64), m.get());
-  EXPECT_EQ(nn::repr(same), c.expect(1).at("repr"));
+  EXPECT_EQ(nn::repr(same), c.expect(1).at("repr").get<std::string>());
   dynamic_cast<Linear&>(same).weight = input({2, 2});
   expect_close((*m)(input(kRow)), c.y(7));
 }
@@ -132,7 +132,7 @@ TEST(SurgeryCase, M_15) {
     Tensor forward(const Tensor& x) override { return b(a(x)); }
   };
   auto m = to_mutable_module(built(make<Net>()));
-  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr"));
+  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr").get<std::string>());
   expect_close((*m)(input(kRow)), c.y(3));
   m->a->weight *= 0.0;
   expect_close(m->a->weight, zeros({2, 2}, f64));
@@ -157,7 +157,7 @@ TEST(SurgeryCase, M_18) {
 TEST(SurgeryCase, M_25) {
   const Case c("M-25", "assignment of a submodule takes effect in forward and registry");
   auto m = linear_relu();
-  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr"));
+  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr").get<std::string>());
   const Tensor x = input(kRow);
   expect_close((*m)(x), c.y(3));
   (*m)[0] = make<Tanh>();

@@ -44,7 +44,7 @@ TEST(SurgeryCase, R_08) {
                        {.indices = &indices});
   EXPECT_EQ(calls, Lines({"SubLinear 0 0"}));
   EXPECT_EQ(changed(edit.changes()), Lines({"0"}));
-  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr_after"));
+  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr_after").get<std::string>());
   EXPECT_EQ(indices, (surgery::Indices{{typeid(SubLinear), 1}, {typeid(Linear), 0}}));
 }
 
@@ -61,7 +61,7 @@ TEST(SurgeryCase, R_09) {
       {.indices = &indices});
   EXPECT_EQ(calls, Lines({"SubLinear 0 0", "Linear 1 0"}));
   EXPECT_EQ(changed(edit.changes()), Lines({"0"}));
-  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr_after"));
+  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr_after").get<std::string>());
   EXPECT_EQ(indices, (surgery::Indices{{typeid(SubLinear), 1}, {typeid(Linear), 1}}));
 }
 
@@ -73,7 +73,7 @@ TEST(SurgeryCase, R_10) {
   surgery::replace(*m, {asked<Linear>(calls, none)}, {.indices = &indices});
   EXPECT_EQ(calls, Lines({"Linear 0 0"}));
   EXPECT_EQ(indices, (surgery::Indices{{typeid(ReLU), 0}, {typeid(Linear), 1}}));
-  EXPECT_EQ(nn::repr(*m), c.expect(2).at("repr"));
+  EXPECT_EQ(nn::repr(*m), c.expect(2).at("repr").get<std::string>());
 }
 
 TEST(SurgeryCase, R_13) {
@@ -105,7 +105,7 @@ TEST(SurgeryCase, R_14) {
   const auto wrap = [](const Linear&, const Site& s) -> ModulePtr { return make<Sequential>(s.module, make<ReLU>()); };
   surgery::replace(*m, {asked<Linear>(calls, wrap)}, {.recurse = true});
   EXPECT_EQ(calls, Lines({"Linear 0 0"}));
-  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr_after"));
+  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr_after").get<std::string>());
   EXPECT_EQ((*(*m)[0].as<Sequential>())[0].module(), original);
 }
 
@@ -130,7 +130,7 @@ TEST(SurgeryCase, R_19) {
   const auto edit = surgery::replace(*m, {asked<Linear>(calls, fresh)});
   EXPECT_EQ(calls, Lines({"Linear 0 0"}));
   EXPECT_EQ(edit.changes().at(0).aliases, Lines({"2"}));
-  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr_after"));
+  EXPECT_EQ(nn::repr(*m), c.expect(1).at("repr_after").get<std::string>());
   EXPECT_EQ((*m)[0].module(), (*m)[2].module());
   EXPECT_NE((*m)[0].module(), shared);
   EXPECT_EQ(surgery::count_module_instances<Linear>(*m), 1U);
@@ -158,7 +158,7 @@ TEST(SurgeryCase, R_20) {
                        {.optimizers = {&sgd}, .indices = &indices});
   EXPECT_EQ(calls, Lines({"Sequential blk 0", "Linear head 0"}));
   EXPECT_EQ(changed(edit.changes()), Lines({"blk", "head"}));
-  EXPECT_EQ(nn::repr(*m), c.expect(2).at("repr_after"));
+  EXPECT_EQ(nn::repr(*m), c.expect(2).at("repr_after").get<std::string>());
   EXPECT_EQ(indices, (surgery::Indices{{typeid(Sequential), 1}, {typeid(Linear), 1}}));
   EXPECT_EQ(group(*m, sgd), "blk.weight blk.bias head.weight head.bias");
   EXPECT_EQ(parameter_names(*m), Lines({"blk.weight", "blk.bias", "head.weight", "head.bias"}));
@@ -189,7 +189,7 @@ TEST(SurgeryCase, R_22) {
     EXPECT_EQ(notes, expected);
     plan.apply();
     EXPECT_EQ(calls, Lines({"Linear 0 0"}));
-    EXPECT_EQ(nn::repr(*m), c.expect(4).at("repr_after"));
+    EXPECT_EQ(nn::repr(*m), c.expect(4).at("repr_after").get<std::string>());
     EXPECT_FALSE((*m)[0].module()->training());
     EXPECT_EQ(m->get_parameter("0.weight").requires_grad(), !inherit);
     EXPECT_EQ(m->get_parameter("0.bias").requires_grad(), !inherit);
@@ -205,7 +205,7 @@ TEST(SurgeryCase, R_24) {
   Lines calls;
   surgery::replace(*m, {asked<Linear>(calls, fresh)});
   EXPECT_EQ(calls, Lines({"Linear 0 0"}));
-  EXPECT_EQ(nn::repr(*m), c.expect(2).at("repr_after"));
+  EXPECT_EQ(nn::repr(*m), c.expect(2).at("repr_after").get<std::string>());
   EXPECT_EQ(m->state_dict().at("0.weight").dtype(), f32);
   EXPECT_EQ(m->state_dict().at("0.bias").dtype(), f32);
   EXPECT_EQ((*m)(ones({1, 2})).dtype(), f32);

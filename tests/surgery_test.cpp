@@ -91,7 +91,8 @@ TEST(Surgery, R4_R5_subclasses_match_and_the_index_counts_visits) {
                                })});
   EXPECT_EQ(indices, std::vector<int64_t>({0, 1, 2}));
   EXPECT_EQ(paths(edit.changes()), Paths({"1"}));
-  EXPECT_EQ(typeid(*(*net)[1].module()), typeid(Linear));
+  const nn::Module& second = *(*net)[1].module();
+  EXPECT_EQ(typeid(second), typeid(Linear));
 }
 
 TEST(Surgery, R5_indices_start_where_the_caller_says_and_move_only_when_the_plan_is_applied) {
