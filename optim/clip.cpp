@@ -1,6 +1,7 @@
 // Clipping of gradients by total norm and by value. Made of ops alone: on no device does the host wait for the result,
 // unless error_if_nonfinite asks for it.
 #include <cmath>
+#include <unordered_set>
 #include "graft/core/ops.h"
 #include "graft/optim/optimizer.h"
 

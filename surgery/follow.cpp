@@ -226,7 +226,10 @@ void Following::Placing::place(const Succession& s) {
 Following::Following(const Optimizers& optimizers, const std::vector<Succession>& pairs,
                      std::shared_ptr<const Liveness> live, const nn::Module& model, const FollowOptions& options)
     : optimizers_(optimizers), live_(std::move(live)), carry_state_(options.carry_state) {
-  for (size_t o = 0; o < optimizers.size(); ++o) GRAFT_CHECK(optimizers[o], "optimizers: entry ", o, " is null");
+  for (size_t o = 0; o < optimizers.size(); ++o) {
+    GRAFT_CHECK(optimizers[o], "optimizers: entry ", o, " is null");
+    alive_.push_back(optimizers[o]->alive());
+  }
   if (optimizers.empty()) return;
   Placing placing(*this, model, options);
   for (const Succession& s : pairs) placing.place(s);
@@ -238,6 +241,9 @@ Following::~Following() = default;
 // ---- the groups as they are to be -------------------------------------------------------------------------------
 
 bool Following::still_holds() const {
+  for (size_t o = 0; o < alive_.size(); ++o)
+    GRAFT_CHECK(!alive_[o].expired(), ErrorCode::plan_refused, "surgery: optimizer ", o,
+                " of the plan is gone; plan again with the optimizers that there are");
   auto place = places_.begin();
   for (size_t o = 0; o < optimizers_.size(); ++o)
     for (size_t g = 0; g < optimizers_[o]->groups(); ++g) {

@@ -69,7 +69,7 @@ class Following {
     size_t optimizer, group, before, after;
   };
   std::vector<Resized> resized() const;
-  bool still_holds() const;              // are the optimizers' groups made up as they were?
+  bool still_holds() const;              // are the optimizers' groups made up as they were? Error if one is gone
   std::vector<GroupEdit> edits() const;  // the groups that differ, with the state of this moment
 
  private:
@@ -80,6 +80,7 @@ class Following {
   const std::vector<Arrival>& arrivals(size_t optimizer, size_t group) const;
 
   const Optimizers optimizers_;
+  std::vector<std::weak_ptr<optim::Optimizer* const>> alive_;  // of each
   std::shared_ptr<const Liveness> live_;
   bool carry_state_;
   std::vector<Place> places_;  // of the parameters in the optimizers' groups, in their order

@@ -9,8 +9,12 @@
 // Returns how many allocations the operation makes, so that a test can ask for more than none. The operation must let
 // std::bad_alloc pass. Only allocations of the calling thread are counted.
 #pragma once
+#include <gtest/gtest.h>
+
 #include <cstdlib>
+#include <memory>
 #include <new>
+#include <type_traits>
 #include "graft/core/memory.h"
 
 namespace alloc_failure {
@@ -64,6 +68,24 @@ long for_each_allocation_failure(Setup setup, Operation operation, Check check, 
 }  // namespace alloc_failure
 
 using alloc_failure::for_each_allocation_failure;
+
+// The same for a State that prepare() brings to where the operation begins: print() must not differ from before. `least`: how
+// many allocations there are to fail, or the test would show nothing.
+template <class State>
+void fails_everywhere(std::type_identity_t<void (*)(State&)> prepare, std::type_identity_t<void (*)(State&)> operation,
+                      long least) {
+  const auto made = [&] {
+    auto s = std::make_unique<State>();
+    prepare(*s);
+    s->before = s->print();
+    return s;
+  };
+  operation(*made());  // what is made once per process, is made
+  const long n = for_each_allocation_failure(
+      made, [&](std::unique_ptr<State>& s) { operation(*s); },
+      [](std::unique_ptr<State>& s) { ASSERT_EQ(s->print(), s->before); });
+  EXPECT_GE(n, least);
+}
 
 void* operator new(std::size_t n) { return alloc_failure::take(n, 0); }
 void* operator new[](std::size_t n) { return alloc_failure::take(n, 0); }

@@ -13,6 +13,7 @@
 #include "graft/core/ops.h"
 #include "graft/nn/linear.h"
 #include "graft/nn/module.h"
+#include "refused.h"
 
 namespace graft {
 namespace {
@@ -25,16 +26,7 @@ std::vector<float> floats(const Tensor& t) {
   return {here.data<float>(), here.data<float>() + here.numel()};
 }
 Tensor counted(const Shape& shape) { return arange(int64_t(numel_of(shape))).to(f32).reshape(shape); }
-std::string message(const std::function<void()>& f, ErrorCode code) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), code) << e.what();
-    return e.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
+using graft_test::message;
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // ---- tensors --------------------------------------------------------------------------------------------------

@@ -44,4 +44,15 @@ inline std::string fingerprint(const graft::nn::Module& model, const std::vector
   return o.str();
 }
 
+// The parameters of a group by their names in the model, "stale" if the model has lost them.
+inline std::string group(const graft::nn::Module& m, const graft::optim::Optimizer& o, size_t group = 0) {
+  std::string text;
+  for (const auto& s : o.slots(group)) {
+    std::string name = "stale";
+    for (const auto& [n, t] : m.named_parameters())
+      if (t.is_same(s.param)) name = n;
+    text += (text.empty() ? "" : " ") + name;
+  }
+  return text;
+}
 }  // namespace graft_test

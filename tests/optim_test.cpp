@@ -9,22 +9,14 @@
 #include "graft/optim/adam.h"
 #include "graft/optim/scheduler.h"
 #include "graft/optim/sgd.h"
+#include "refused.h"
 
 using namespace graft;
 using namespace graft::optim;
 
 namespace {
 
-std::string message(const std::function<void()>& f, ErrorCode code) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), code) << e.what();
-    return e.what();
-  }
-  ADD_FAILURE() << "no error";
-  return "";
-}
+using graft_test::message;
 double max_difference(const Tensor& a, const Tensor& b) {
   EXPECT_EQ(a.shape(), b.shape());
   const NoGrad quiet;

@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 
 #include "graft/core/error.h"
@@ -20,3 +21,19 @@
   } catch (const graft::Error& e) {                          \
     EXPECT_EQ(e.code(), graft::ErrorCode::error_code) << e.what(); \
   }
+
+namespace graft_test {
+
+// The text of the error that f throws, which has this code; "" and a failure where it throws none.
+inline std::string message(const std::function<void()>& f, graft::ErrorCode code) {
+  try {
+    f();
+  } catch (const graft::Error& e) {
+    EXPECT_EQ(e.code(), code) << e.what();
+    return e.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+}  // namespace graft_test

@@ -9,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "fingerprint.h"
 #include "graft/core/op.h"
 #include "graft/core/ops.h"
 #include "graft/nn/containers.h"
@@ -99,17 +100,6 @@ inline graft::Tensor loss_weights(const graft::Tensor& y) {
 }
 inline graft::Tensor loss(const graft::Tensor& y) { return graft::sum(y * loss_weights(y)); }
 
-// The parameters of a group by their names in the model, "stale" if the model has lost them.
-inline std::string group(const graft::nn::Module& m, const graft::optim::Optimizer& o, size_t group = 0) {
-  std::string text;
-  for (const auto& s : o.slots(group)) {
-    std::string name = "stale";
-    for (const auto& [n, t] : m.named_parameters())
-      if (t.is_same(s.param)) name = n;
-    text += (text.empty() ? "" : " ") + name;
-  }
-  return text;
-}
 inline Lines parameter_names(const graft::nn::Module& m) {
   Lines list;
   for (const auto& [name, t] : m.named_parameters()) list.push_back(name);

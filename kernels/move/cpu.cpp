@@ -38,16 +38,7 @@ template <class T> Decline fill(const Launch& l) {
 }
 
 Decline cat(const Launch& l) {
-  const int dim = l.attrs_as<DimAttrs>().dim;
-  View part = *l.out[0];
-  for (const View* in : l.in) {
-    if (in->numel == 0) continue;
-    part.size[dim] = in->size[dim];
-    part.numel = in->numel;
-    part.contiguous = false;
-    copy_into(part, *in);
-    part.data += in->size[dim] * part.stride[dim] * size_of(part.dtype);
-  }
+  each_part_of_cat(l, copy_into);
   return kRan;
 }
 

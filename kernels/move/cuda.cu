@@ -6,6 +6,7 @@
 #include "graft/kernels/cuda/runtime.h"
 #include "graft/kernels/cuda/strided.h"
 #include "graft/kernels/move/attrs.h"
+#include "graft/kernels/move/copy.h"
 #include "graft/kernels/move/cuda.h"
 #include "graft/kernels/scalar.h"
 #include "graft/kernels/table.h"
@@ -127,16 +128,7 @@ template <class T> Decline fill(const Launch& l) {  // a new tensor: contiguous 
 }
 
 Decline cat(const Launch& l) {
-  const int dim = l.attrs_as<DimAttrs>().dim;
-  View part = *l.out[0];
-  for (const View* in : l.in) {
-    if (in->numel == 0) continue;
-    part.size[dim] = in->size[dim];
-    part.numel = in->numel;
-    part.contiguous = false;
-    copy_into(part, *in, l.stream);
-    part.data += in->size[dim] * part.stride[dim] * size_of(part.dtype);
-  }
+  each_part_of_cat(l, [&](const View& to, const View& from) { copy_into(to, from, l.stream); });
   return kRan;
 }
 
