@@ -1,5 +1,6 @@
 // What a kernel sees: raw strided memory and one launch. No Tensor, no autograd, no allocation.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -33,6 +34,11 @@ struct View {
 inline void copy_sizes(View& to, const View& from) {
   to.rank = from.rank;
   std::memcpy(to.size, from.size, sizeof(to.size));
+}
+inline void copy_geometry(View& to, const View& from) {
+  copy_sizes(to, from);
+  std::copy_n(from.stride, from.rank, to.stride);
+  to.offset = from.offset;
 }
 inline bool same_sizes(const View& a, const View& b) {
   if (a.rank != b.rank) return false;

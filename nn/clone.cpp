@@ -9,14 +9,15 @@ namespace graft::inline v1::nn {
 
 thread_local Cloning* Cloning::top_ = nullptr;
 
-ModulePtr Module::refuse_copy(const Module& source) {
+ModulePtr Module::own(Module* fresh) { return ModulePtr(fresh); }
+Module* Module::refuse_copy(const Module& source) {
   fail(ErrorCode::type_error, "clone: ", type_name(source), " has a member that cannot be copied");
 }
 ModulePtr Cloning::shell(const Module& m) {
   GRAFT_CHECK(m.copier_, ErrorCode::type_error, "clone: ", type_name(m),
               " was not made by nn::make<T>() and cannot be copied");
   const Cloning now(m);
-  return m.copier_(m);
+  return Module::own(m.copier_(m));
 }
 Module& Cloning::copy_of_owner(const Entry& e) {
   for (const Cloning* c = top_; c; c = c->outer_)

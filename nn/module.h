@@ -169,6 +169,7 @@ class Module : public std::enable_shared_from_this<Module> {
 
   // Records how to copy an M, so that clone() needs no code in it. Called by make().
   template <class M> static void made_as(M& m);
+  static ModulePtr own(Module* fresh);  // one kind of reference count serves all types: half a megabyte less than a kind each
 
  protected:
 
@@ -184,9 +185,9 @@ class Module : public std::enable_shared_from_this<Module> {
   friend class ChildHandle;
   friend class Param;
   friend class Buffer;
-  using Copier = ModulePtr (*)(const Module&);
-  template <class M> static ModulePtr copy_as(const Module& source);
-  [[noreturn]] static ModulePtr refuse_copy(const Module& source);
+  using Copier = Module* (*)(const Module&);  // the result is the caller's
+  template <class M> static Module* copy_as(const Module& source);
+  [[noreturn]] static Module* refuse_copy(const Module& source);
 
   ChildEntry& declare_child(std::string name, ModulePtr, ChildEntry::Cast, bool may_be_empty);
   ParamEntry& declare_parameter(std::string name, const Parameter&);
@@ -234,10 +235,10 @@ class Cloning {
   Cloning* outer_;
 };
 
-template <class M> ModulePtr Module::copy_as(const Module& source) {
-  auto p = std::make_shared<M>(dynamic_cast<const M&>(source));
-  made_as(*p);
-  return p;
+template <class M> Module* Module::copy_as(const Module& source) {
+  M* const m = new M(dynamic_cast<const M&>(source));
+  made_as(*m);
+  return m;
 }
 template <class M> void Module::made_as(M& m) {
   if constexpr (!std::is_abstract_v<M>) {
@@ -248,9 +249,9 @@ template <class M> void Module::made_as(M& m) {
 }
 
 template <class M, class... A> std::shared_ptr<M> make(A&&... args) {
-  auto m = std::make_shared<M>(std::forward<A>(args)...);
+  M* const m = new M(std::forward<A>(args)...);
   Module::made_as(*m);
-  return m;
+  return std::shared_ptr<M>(Module::own(m), m);
 }
 
 // clone() with the type of what is cloned.

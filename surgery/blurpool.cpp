@@ -41,14 +41,14 @@ static nn::ModulePtr conv_for(const nn::ModulePtr& m, bool blur_first) {
   dynamic_cast<nn::Conv2d&>(*copy).stride = 1;
   return copy;
 }
-static const nn::Conv2d& as_conv(const nn::ModulePtr& m) { return dynamic_cast<const nn::Conv2d&>(*m); }
+static const nn::Conv2d& blurred(const nn::ModulePtr& m) { return dynamic_cast<const nn::Conv2d&>(*m); }
 
 BlurConv2d::BlurConv2d(const nn::ModulePtr& m, bool first)
     : blur_first(first),
-      stride(as_conv(m).stride),
+      stride(blurred(m).stride),
       conv(this, "conv", conv_for(m, first)),
-      blur_filter(this, "blur_filter", binomial_filter(first ? as_conv(m).in_channels : as_conv(m).out_channels,
-                                                       as_conv(m).weight->options())) {}
+      blur_filter(this, "blur_filter", binomial_filter(first ? blurred(m).in_channels : blurred(m).out_channels,
+                                                       blurred(m).weight->options())) {}
 Tensor BlurConv2d::forward(const Tensor& x) {
   return blur_first ? conv(blur2d(x, blur_filter, 1)) : blur2d(conv(x), blur_filter, stride);
 }

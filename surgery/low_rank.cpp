@@ -10,7 +10,7 @@
 namespace graft::inline v1::surgery {
 namespace {
 
-Tensor wide(const Tensor& t) { return t.detach().to(Options(f64, Device::cpu)).contiguous(); }
+Tensor wide_on_cpu(const Tensor& t) { return t.detach().to(graft::Options(f64, Device::cpu)).contiguous(); }
 
 using Columns = std::vector<std::vector<double>>;
 double dot(const std::vector<double>& a, const std::vector<double>& b) {
@@ -74,7 +74,7 @@ Svd svd(const Tensor& matrix) {
     Svd d = svd(matrix.t());
     return {d.v, d.s, d.u};
   }
-  const Tensor w = wide(matrix);
+  const Tensor w = wide_on_cpu(matrix);
   GRAFT_CHECK(all(isfinite(w)).item<bool>(), "svd: the matrix is not finite");
   const size_t m = size_t(w.size(0)), n = size_t(w.size(1));
   Columns a(n, std::vector<double>(m)), v(n, std::vector<double>(n));
@@ -102,7 +102,7 @@ Tensor least_squares(const Tensor& a, const Tensor& b) {
   const Svd d = svd(a);
   const double floor = d.s.numel() > 0 ? 1e-12 * d.s.at({0}) : 0;
   const Tensor inverse = where(gt(d.s, floor), reciprocal(d.s), zeros(d.s.shape(), f64));
-  return matmul(d.v * inverse, matmul(d.u.t(), wide(b)));
+  return matmul(d.v * inverse, matmul(d.u.t(), wide_on_cpu(b)));
 }
 
 Factors truncate(const Svd& d, int64_t rank) {
@@ -123,10 +123,10 @@ int64_t rank_for_error(const Svd& d, double error) {
 MatrixFactors factorize_matrix(const Tensor& x_given, const Tensor& y_given, const Tensor& wa_given,
                                const FactorizeMatrixOptions& o) {
   const NoGrad quiet;
-  const Tensor x = wide(x_given), y = wide(y_given);
-  const Tensor bias = o.bias.defined() ? wide(o.bias) : zeros({y.size(1)}, f64);
+  const Tensor x = wide_on_cpu(x_given), y = wide_on_cpu(y_given);
+  const Tensor bias = o.bias.defined() ? wide_on_cpu(o.bias) : zeros({y.size(1)}, f64);
   const Tensor y0 = y - bias;
-  MatrixFactors f{wide(wa_given), o.wb.defined() ? wide(o.wb) : Tensor(), {}, -1, 0};
+  MatrixFactors f{wide_on_cpu(wa_given), o.wb.defined() ? wide_on_cpu(o.wb) : Tensor(), {}, -1, 0};
   const int64_t rank = o.rank < 1 ? std::max<int64_t>(1, int64_t(o.rank * double(x.size(1)))) : int64_t(o.rank);
   if (rank >= x.size(1) || rank >= y.size(1)) {
     f.wa = least_squares(x, y0);

@@ -23,10 +23,10 @@ Tensor SqueezeExcite2d::forward(const Tensor& x) {
   return x * scale.reshape({scale.size(0), scale.size(1), 1, 1});
 }
 
-static const nn::Conv2d& as_conv(const nn::ModulePtr& m) { return dynamic_cast<const nn::Conv2d&>(*m); }
+static const nn::Conv2d& squeezed(const nn::ModulePtr& m) { return dynamic_cast<const nn::Conv2d&>(*m); }
 
 SqueezeExciteConv2d::SqueezeExciteConv2d(const nn::ModulePtr& m, int64_t latent)
-    : conv(this, "conv", m), se(this, "se", as_conv(m).out_channels, latent) {}
+    : conv(this, "conv", m), se(this, "se", squeezed(m).out_channels, latent) {}
 Tensor SqueezeExciteConv2d::forward(const Tensor& x) { return se(conv(x)); }
 
 std::vector<Policy> squeeze_excite(const SqueezeExciteOptions& o) {

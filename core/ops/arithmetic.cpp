@@ -3,8 +3,6 @@
 
 namespace graft::inline v1 {
 
-// g * conj(x): the derivative of a product, also of complex numbers.
-static Tensor times(const Tensor& g, const Tensor& x) { return is_complex(x.dtype()) ? g * conj(x) : g * x; }
 static Tensor over(const Tensor& g, const Tensor& x) { return is_complex(x.dtype()) ? g / conj(x) : g / x; }
 static Scalar conj(Scalar s) { return s.kind() == Scalar::Kind::complex ? Scalar(std::conj(s.to<std::complex<double>>())) : s; }
 

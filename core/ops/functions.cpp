@@ -4,9 +4,6 @@
 
 namespace graft::inline v1 {
 
-// g * conj(slope), for functions that also take complex numbers.
-static Tensor times(const Tensor& g, const Tensor& slope) { return is_complex(slope.dtype()) ? g * conj(slope) : g * slope; }
-
 static const OpDef exp_op = unary("exp", output(), [](Backward& b) { b.to(0) = times(b.g(), b.output()); });
 static const OpDef exp2_op = unary("exp2", output(), [](Backward& b) { b.to(0) = b.g() * b.output() * std::numbers::ln2; });
 static const OpDef expm1_op = unary("expm1", output(), [](Backward& b) { b.to(0) = b.g() * (b.output() + 1); });

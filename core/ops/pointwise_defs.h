@@ -22,6 +22,9 @@ inline void infer_question(Infer& c) {
 }
 constexpr OpDef question(std::string_view name) { return {.name = name, .infer = infer_question, .promote = Promote::common}; }
 
+// A gradient times the slope of a function, complex ones as PyTorch defines them.
+inline Tensor times(const Tensor& g, const Tensor& slope) { return is_complex(slope.dtype()) ? g * conj(slope) : g * slope; }
+
 inline void zero_derivative(Backward& b) {
   for (int i = 0; i < b.inputs(); ++i)
     if (b.needs(i)) b.to(i) = zeros(b.input_shape(i), b.g().options());

@@ -4,12 +4,6 @@
 
 namespace graft::inline v1 {
 
-static void same_geometry(View& to, const View& from) {
-  copy_sizes(to, from);
-  std::copy_n(from.stride, from.rank, to.stride);
-  to.offset = from.offset;
-}
-
 // A view op is a function of geometry; its derivative puts the gradient where the same function finds the elements in
 // a contiguous tensor.
 template <class A, void (*geometry)(View& y, const View& x, const A&)> constexpr OpDef part_op(std::string_view name) {
@@ -30,7 +24,7 @@ template <class A, void (*geometry)(View& y, const View& x, const A&)> constexpr
 
 struct Range { int dim = 0; int64_t start = 0, length = 0, step = 1; };
 static void take_range(View& y, const View& x, const Range& r) {
-  same_geometry(y, x);
+  copy_geometry(y, x);
   y.size[r.dim] = r.length;
   y.stride[r.dim] *= r.step;
   if (r.length > 0) y.offset += r.start * x.stride[r.dim];
@@ -100,7 +94,7 @@ Tensor Tensor::diagonal(int64_t offset, int dim1, int dim2) const {
 }
 
 static void take_windows(View& y, const View& x, const Range& r) {  // start: unused
-  same_geometry(y, x);
+  copy_geometry(y, x);
   if (x.rank == 0) {
     y.rank = 1;
     y.size[0] = r.length;
@@ -131,7 +125,7 @@ static const OpDef split_op{
           const auto& r = c.attrs<Range>();
           for (int i = 0; i < c.outputs(); ++i) {
             View& y = c.out(i);
-            same_geometry(y, c.in(0));
+            copy_geometry(y, c.in(0));
             const int64_t start = std::min(i * r.length, c.in(0).size[r.dim]);
             y.size[r.dim] = std::min(r.length, c.in(0).size[r.dim] - start);
             y.offset += start * y.stride[r.dim];

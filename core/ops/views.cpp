@@ -4,12 +4,6 @@
 
 namespace graft::inline v1 {
 
-static void same_geometry(View& to, const View& from) {
-  copy_sizes(to, from);
-  std::copy_n(from.stride, from.rank, to.stride);
-  to.offset = from.offset;
-}
-
 // ---- order of dimensions -------------------------------------------------------------------------------------
 
 struct Swap { int a = 0, b = 0; };
@@ -18,7 +12,7 @@ static const OpDef transpose_op{
     .infer =
         [](Infer& c) {
           const auto [a, b] = c.attrs<Swap>();
-          same_geometry(c.out(), c.in(0));
+          copy_geometry(c.out(), c.in(0));
           std::swap(c.out().size[a], c.out().size[b]);
           std::swap(c.out().stride[a], c.out().stride[b]);
         },
@@ -40,7 +34,7 @@ static const OpDef t_op{
     .infer =
         [](Infer& c) {
           c.check(c.in(0).rank <= 2, "needs at most 2 dimensions");
-          same_geometry(c.out(), c.in(0));
+          copy_geometry(c.out(), c.in(0));
           if (c.in(0).rank < 2) return;
           std::swap(c.out().size[0], c.out().size[1]);
           std::swap(c.out().stride[0], c.out().stride[1]);

@@ -84,7 +84,7 @@ case $name in
     strip --strip-unneeded -o "$trees/stripped.a" "$library"
     bytes=$(stat -c %s "$trees/stripped.a")
     echo "stripped static library: $bytes bytes"
-    [ "$bytes" -lt 12500000 ] || fail "more than 12.5 MB"
+    [ "$bytes" -lt 10000000 ] || fail "more than 10 MB"
     ;;
   isa)
     # A function compiled for AVX2 or AVX-512 must not be what the linker takes for other files.
