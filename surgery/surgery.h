@@ -1,5 +1,8 @@
 // Everything of graft::surgery.
 #pragma once
+#include "graft/surgery/activation_checkpointing.h"
+#include "graft/surgery/activations.h"
+#include "graft/surgery/batchnorm_swaps.h"
 #include "graft/surgery/blurpool.h"
 #include "graft/surgery/count.h"
 #include "graft/surgery/dropout.h"
@@ -7,6 +10,8 @@
 #include "graft/surgery/fuse.h"
 #include "graft/surgery/fuse_modules.h"
 #include "graft/surgery/ghost_batchnorm.h"
+#include "graft/surgery/intermediates.h"
+#include "graft/surgery/lora.h"
 #include "graft/surgery/low_rank.h"
 #include "graft/surgery/mutable.h"
 #include "graft/surgery/operations.h"
@@ -14,5 +19,6 @@
 #include "graft/surgery/replace.h"
 #include "graft/surgery/select.h"
 #include "graft/surgery/squeeze_excite.h"
+#include "graft/surgery/stochastic_depth.h"
 #include "graft/surgery/verify.h"
 #include "graft/surgery/weight_standardization.h"
