@@ -11,6 +11,7 @@
 #include <vector>
 #include "graft/core/error.h"
 #include "graft/kernels/cuda/runtime.h"
+#include "graft/kernels/cuda/workspace.h"
 
 namespace graft::inline v1::cuda {
 
@@ -262,6 +263,12 @@ Pinned& pinned() {
 }  // namespace
 
 memory::Source& detail::memory_of(int device) { return pool(device); }
+void* allocate_workspace(int device, size_t bytes) noexcept try {
+  return pool(device).allocate(bytes);
+} catch (...) {  // whoever asks has a way without
+  return nullptr;
+}
+void release_workspace(int device, void* p, size_t bytes) noexcept { pool(device).release(static_cast<std::byte*>(p), bytes); }
 MemoryStats memory_stats(int device) { return pool(device).stats(); }
 void reset_peak(int device) { pool(device).reset_peak(); }
 void empty_cache() {

@@ -14,8 +14,8 @@ const std::set<std::string> kMissing{
     "adaptive_avg_pool", "adaptive_avg_pool_backward", "adaptive_max_pool", "arange", "avg_pool",
     "avg_pool_backward", "batch_norm", "batch_norm_eval", "batch_norm_grad", "conv_backward_data",
     "conv_backward_weight", "conv_forward", "embedding", "embedding_grad", "embedding_renorm", "first_outside",
-    "flip", "gather", "index", "index_put", "index_select", "kthvalue", "linear", "linspace", "log_softmax",
-    "log_softmax_grad", "masked_fill", "matmul", "max_pool", "max_pool_backward", "multinomial", "nll",
+    "flip", "gather", "index", "index_put", "index_select", "kthvalue", "linspace", "log_softmax",
+    "log_softmax_grad", "masked_fill", "max_pool", "max_pool_backward", "multinomial", "nll",
     "nll_grad", "nonzero", "nonzero_count", "one_hot", "pad", "randperm", "resample", "resample_transposed",
     "roll", "row_norm", "row_norm_grad", "scatter", "searchsorted", "softmax", "softmax_grad", "sort", "topk",
     "tril", "triu", "unique_runs"};

@@ -3,6 +3,7 @@
 namespace graft::inline v1 {
 
 void register_cuda_kernels() {
+  register_gemm_cuda();
   register_move_cuda();
   register_optimizer_cuda();
   register_pointwise_cuda();

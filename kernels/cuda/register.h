@@ -6,6 +6,8 @@ namespace graft::inline v1 {
 
 void register_cuda_kernels();  // all of them; kernels/table.cpp calls it once. Nothing in a build without CUDA
 
+void register_gemm_cuda();
+void register_gemm_tensor_core_cuda();  // part of register_gemm_cuda()
 void register_move_cuda();
 void register_optimizer_cuda();
 void register_random_cuda();

@@ -1,7 +1,8 @@
-// The instructions around tensor cores as operations of a warp: mma.sync (bf16, tf32), ldmatrix, cp.async. Inline, so that
+// The instructions around tensor cores as operations of a warp: mma.sync (f16, bf16, tf32), ldmatrix, cp.async. Inline, so that
 // the checker sees what they read and write. kernels/cuda/tensor_core.h wraps these and the real ones alike.
 #pragma once
 #include "graft/kernels/cuda/emulation/device.h"
+#include "graft/kernels/half.h"
 
 namespace graft::inline v1::cuda::emulation {
 
@@ -10,11 +11,14 @@ struct Fragments {
   const uint32_t* b;
   float* d;
 };
-// d += a b, a[16][K], b[K][8]: K = 16 are bf16, two in a register; K = 8 are tf32. The lane that holds an element: "Parallel
+// d += a b, a[16][K], b[K][8]: K = 16 are bf16 or, if `f16`, binary16, two in a register; K = 8 are tf32. The lane that holds an element: "Parallel
 // Thread Execution ISA", Matrix Fragments for mma.m16n8k16 and mma.m16n8k8.
-template <int K> void multiply_fragments(Post lanes[32]) {
+template <int K, bool f16> void multiply_fragments(Post lanes[32]) {
   float a[16][K], b[K][8];
-  const auto half = [](uint32_t r, int h) { return __uint_as_float(h ? r & 0xffff0000U : r << 16); };
+  const auto half = [](uint32_t r, int h) {
+    if constexpr (f16) return float(Half::from_bits(uint16_t(h ? r >> 16 : r)));
+    else return __uint_as_float(h ? r & 0xffff0000U : r << 16);
+  };
   const auto tf32 = [](uint32_t r) { return __uint_as_float(r & 0xffffe000U); };  // the hardware ignores the low 13 bits
   for (int lane = 0; lane < 32; ++lane) {
     const auto* f = static_cast<Fragments*>(lanes[lane].data);
@@ -44,9 +48,9 @@ template <int K> void multiply_fragments(Post lanes[32]) {
     }
   }
 }
-template <int K> void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], GRAFT_SITE) {
+template <int K, bool f16 = false> void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], GRAFT_SITE) {
   Fragments mine{a, b, d};
-  warp_collective(~0U, multiply_fragments<K>, &mine, false, {file, line});
+  warp_collective(~0U, multiply_fragments<K, f16>, &mine, false, {file, line});
 }
 
 struct MatrixRow {
