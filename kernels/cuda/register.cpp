@@ -4,11 +4,15 @@ namespace graft::inline v1 {
 
 void register_cuda_kernels() {
   register_gemm_cuda();
+  register_index_cuda();
+  register_label_cuda();
   register_move_cuda();
+  register_norm_cuda();
   register_optimizer_cuda();
   register_pointwise_cuda();
   register_random_cuda();
   register_reduce_cuda();
+  register_softmax_cuda();
 }
 
 }  // namespace graft

@@ -1,6 +1,6 @@
 // Kernels on cpu that find elements by index: gather and index read, scatter and index_put write. Indices were checked
 // before; negative ones count from the end. Also masks: masked_fill, nonzero.
-#include "graft/kernels/index/attrs.h"
+#include "graft/kernels/index/geometry.h"
 
 #include <array>
 #include <cmath>
@@ -11,25 +11,20 @@
 namespace graft::inline v1 {
 namespace {
 
-// Operands of a row: out, in, then the index tensors. Each index adds a multiple of a stride of the side it refers to.
-struct Picks {
-  int n = 0;
-  std::array<int64_t, kMaxIndices> size{}, stride{};
-
-  int64_t offset(const Operand* index, int64_t i) const {
-    int64_t at = 0;
-    for (int k = 0; k < n; ++k) {
-      const int64_t j = reinterpret_cast<const int64_t*>(index[k].data)[i * index[k].step];
-      at += (j < 0 ? j + size[size_t(k)] : j) * stride[size_t(k)];
-    }
-    return at;
+// Operands of a row: out, in, then the index tensors.
+int64_t offset(const Picks& p, const Operand* index, int64_t i) {
+  int64_t at = 0;
+  for (int k = 0; k < p.n; ++k) {
+    const int64_t j = reinterpret_cast<const int64_t*>(index[k].data)[i * index[k].step];
+    at += (j < 0 ? j + p.size[size_t(k)] : j) * p.stride[size_t(k)];
   }
-  bool constant(const Operand* index) const {  // along the row
-    for (int k = 0; k < n; ++k)
-      if (index[k].step != 0) return false;
-    return true;
-  }
-};
+  return at;
+}
+bool constant(const Picks& p, const Operand* index) {  // along the row
+  for (int k = 0; k < p.n; ++k)
+    if (index[k].step != 0) return false;
+  return true;
+}
 
 // Rows that only move elements know their size, not their type.
 template <size_t N> void copy_elements(std::byte* y, int64_t y_step, const std::byte* x, int64_t x_step, int64_t n) {
@@ -39,18 +34,18 @@ template <size_t N> void copy_elements(std::byte* y, int64_t y_step, const std::
 template <size_t N> void gather_row(const Operand* o, int64_t n, const void* attrs) {
   const auto& picks = *static_cast<const Picks*>(attrs);
   constexpr auto kSize = int64_t(N);
-  if (picks.constant(o + 2))
-    return copy_elements<N>(o[0].data, o[0].step, o[1].data + picks.offset(o + 2, 0) * kSize, o[1].step, n);
+  if (constant(picks, o + 2))
+    return copy_elements<N>(o[0].data, o[0].step, o[1].data + offset(picks, o + 2, 0) * kSize, o[1].step, n);
   for (int64_t i = 0; i < n; ++i)
-    std::memcpy(o[0].data + i * o[0].step * kSize, o[1].data + (i * o[1].step + picks.offset(o + 2, i)) * kSize, N);
+    std::memcpy(o[0].data + i * o[0].step * kSize, o[1].data + (i * o[1].step + offset(picks, o + 2, i)) * kSize, N);
 }
 template <size_t N> void put_row(const Operand* o, int64_t n, const void* attrs) {
   const auto& picks = *static_cast<const Picks*>(attrs);
   constexpr auto kSize = int64_t(N);
-  if (picks.constant(o + 2))
-    return copy_elements<N>(o[0].data + picks.offset(o + 2, 0) * kSize, o[0].step, o[1].data, o[1].step, n);
+  if (constant(picks, o + 2))
+    return copy_elements<N>(o[0].data + offset(picks, o + 2, 0) * kSize, o[0].step, o[1].data, o[1].step, n);
   for (int64_t i = 0; i < n; ++i)
-    std::memcpy(o[0].data + (i * o[0].step + picks.offset(o + 2, i)) * kSize, o[1].data + i * o[1].step * kSize, N);
+    std::memcpy(o[0].data + (i * o[0].step + offset(picks, o + 2, i)) * kSize, o[1].data + i * o[1].step * kSize, N);
 }
 template <template <size_t> class F> Row row_of_size(int64_t bytes) {
   switch (bytes) {
@@ -77,10 +72,10 @@ template <class T, Put put> void combine_row(const Operand* o, int64_t n, const 
   const auto& picks = *static_cast<const Picks*>(attrs);
   T* y = reinterpret_cast<T*>(o[0].data);
   const T* x = reinterpret_cast<const T*>(o[1].data);
-  const bool constant = picks.constant(o + 2);
-  if (constant) y += picks.offset(o + 2, 0);
+  const bool fixed = constant(picks, o + 2);
+  if (fixed) y += offset(picks, o + 2, 0);
   for (int64_t i = 0; i < n; ++i) {
-    T& at = y[i * o[0].step + (constant ? 0 : picks.offset(o + 2, i))];
+    T& at = y[i * o[0].step + (fixed ? 0 : offset(picks, o + 2, i))];
     at = combined<T, put>(at, x[i * o[1].step]);
   }
 }
@@ -96,18 +91,6 @@ template <class T> Row put_row_of(Put put) {
 
 // ---- gather, scatter -----------------------------------------------------------------------------------------
 
-// The part of x that lies below an index: its sizes are the index's, and the index moves along `dim`.
-View along_index(const View& x, const View& index, int dim, Picks& picks) {
-  View v = x;
-  copy_sizes(v, index);
-  v.numel = index.numel;
-  v.contiguous = false;
-  picks.n = 1;
-  picks.size[0] = x.rank ? x.size[dim] : 1;
-  picks.stride[0] = x.rank ? x.stride[dim] : 0;
-  if (index.rank) v.stride[x.rank ? dim : 0] = 0;
-  return v;
-}
 void walk(const View& out, const View& in, std::span<const View* const> index, const Picks& picks, Row row) {
   std::array<const View*, 1 + kMaxIndices> inputs{&in};
   std::ranges::copy(index, inputs.begin() + 1);
@@ -137,37 +120,6 @@ template <class T> Decline scatter(const Launch& l) {  // x, index, src
 
 // ---- index, index_put ----------------------------------------------------------------------------------------
 
-// x as seen through the result's dimensions: those of the index tensors have stride 0, for the indices move it.
-View through_index(const View& x, const View& result, const View& first, const IndexAttrs& a, Picks& picks) {
-  View v = x;
-  copy_sizes(v, result);
-  v.numel = result.numel;
-  v.contiguous = false;
-  picks.n = a.n;
-  for (size_t k = 0; k < a.n; ++k) {
-    picks.size[k] = x.size[a.dims[k]];
-    picks.stride[k] = x.stride[a.dims[k]];
-  }
-  const int at = a.adjacent() ? a.dims[0] : 0;
-  int d = 0;
-  auto skip_index = [&] { for (int i = 0; i < first.rank; ++i) v.stride[d++] = 0; };
-  for (int i = 0; i < x.rank; ++i) {
-    if (d == at) skip_index();
-    if (!a.has(i)) v.stride[d++] = x.stride[i];
-  }
-  if (d == at && d < v.rank) skip_index();
-  return v;
-}
-// An index tensor in the dimensions of the result.
-View in_result(const View& index, const View& result, const IndexAttrs& a) {
-  View v = index;
-  copy_sizes(v, result);
-  v.contiguous = false;
-  const int at = a.adjacent() ? a.dims[0] : 0;
-  for (int d = 0; d < v.rank; ++d)
-    v.stride[d] = d >= at && d < at + index.rank ? index.stride[d - at] : 0;
-  return v;
-}
 void walk_indexed(const View& result, const View& through, const View& plain, bool reads,
                   std::span<const View* const> index, const IndexAttrs& a, const Picks& picks, Row row) {
   std::array<View, kMaxIndices> aligned;

@@ -1,0 +1,323 @@
+// Batch, layer, group and RMS norm on cuda, and their derivatives. Sums are joined in a fixed order; a variance comes from a
+// second pass over what the first has just brought into the cache.
+#include "graft/kernels/cuda/compat.h"
+
+#include <algorithm>
+#include "graft/kernels/cuda/element.h"
+#include "graft/kernels/cuda/group.h"
+#include "graft/kernels/cuda/register.h"
+#include "graft/kernels/norm/attrs.h"
+#include "graft/kernels/table.h"
+
+namespace graft::inline v1 {
+namespace {
+
+using namespace cuda;
+
+template <class C> struct Two { C a, b; };
+template <class C> __device__ inline Two<C> sum_of_two(const Groups& g, Two<C>* part, Two<C> own) {
+  return join_group(g, part, own, [](const Two<C>& x, const Two<C>& y) { return Two<C>{x.a + y.a, x.b + y.b}; });
+}
+
+// ---- rows: layer, group, RMS norm ------------------------------------------------------------------------------
+
+struct RowSet {
+  unsigned rows, length, groups, inner;
+  DType dtype;
+  unsigned bytes;
+  bool center;
+  double eps;
+  __device__ unsigned weight_of(unsigned r, unsigned j) const { return r % groups * (length / inner) + j / inner; }
+};
+
+template <class C>
+__global__ __launch_bounds__(kThreads) void normalize_rows(std::byte* y, C* means, C* rstds, const std::byte* x, const C* weight,
+                                                           const C* bias, RowSet s, Groups g) {
+  using Sums = Two<C>;
+  GRAFT_SHARED(Sums, part, [kThreads]);
+  const unsigned r = blockIdx.x * g.outputs + g.group();
+  const bool mine = r < s.rows;
+  const size_t start = size_t(mine ? r : 0) * s.length;
+  const auto value = [&](unsigned j) { return load<C>(x + (start + j) * s.bytes, s.dtype); };
+  Sums sums{C(0), C(0)};
+  if (mine && s.center)
+    for (unsigned j = g.place(); j < s.length; j += g.along) sums.a += value(j);
+  sums = sum_of_two(g, part, sums);
+  const C mean = s.center ? sums.a / C(s.length) : C(0);
+  sums = Sums{C(0), C(0)};
+  if (mine)
+    for (unsigned j = g.place(); j < s.length; j += g.along) {
+      const C d = value(j) - mean;
+      sums.a += d * d;
+    }
+  sums = sum_of_two(g, part, sums);
+  if (!mine) return;
+  const C rstd = C(1 / sqrt(double(sums.a) / double(s.length) + s.eps));
+  if (g.place() == 0) means[r] = mean, rstds[r] = rstd;
+  for (unsigned j = g.place(); j < s.length; j += g.along) {
+    C v = (value(j) - mean) * rstd;
+    if (weight) v *= weight[s.weight_of(r, j)];
+    if (bias) v += bias[s.weight_of(r, j)];
+    store(y + (start + j) * s.bytes, s.dtype, v);
+  }
+}
+
+// With xhat = (x - mean) rstd and h = g w: dx = rstd (h - mean(h) - xhat mean(h xhat)).
+template <class C>
+__global__ __launch_bounds__(kThreads) void rows_grad(std::byte* dx, const std::byte* x, const std::byte* grad, const C* means,
+                                                      const C* rstds, const C* weight, RowSet s, Groups g) {
+  using Sums = Two<C>;
+  GRAFT_SHARED(Sums, part, [kThreads]);
+  const unsigned r = blockIdx.x * g.outputs + g.group();
+  const bool mine = r < s.rows;
+  const size_t start = size_t(mine ? r : 0) * s.length;
+  const C mean = mine ? means[r] : C(0), rstd = mine ? rstds[r] : C(0);
+  const auto distance = [&](unsigned j) { return load<C>(x + (start + j) * s.bytes, s.dtype) - mean; };
+  const auto h = [&](unsigned j) {
+    const C v = load<C>(grad + (start + j) * s.bytes, s.dtype);
+    return weight ? v * weight[s.weight_of(r, j)] : v;
+  };
+  Sums sums{C(0), C(0)};
+  if (mine)
+    for (unsigned j = g.place(); j < s.length; j += g.along) {
+      const C v = h(j);
+      sums.a += v;
+      sums.b += v * distance(j);
+    }
+  sums = sum_of_two(g, part, sums);
+  if (!mine) return;
+  const C shift = s.center ? sums.a / C(s.length) : C(0), slope = sums.b / C(s.length) * rstd * rstd;
+  for (unsigned j = g.place(); j < s.length; j += g.along)
+    store(dx + (start + j) * s.bytes, s.dtype, rstd * (h(j) - shift - distance(j) * slope));
+}
+
+// dw = sum(g xhat), db = sum(g), over all that one weight belongs to.
+template <class C>
+__global__ __launch_bounds__(kThreads) void row_weights_grad(C* dw, C* db, const std::byte* x, const std::byte* grad, const C* means,
+                                                             const C* rstds, RowSet s, Divider inner, Groups g) {
+  using Sums = Two<C>;
+  GRAFT_SHARED(Sums, part, [kThreads]);
+  const unsigned each = s.length / s.inner, k = blockIdx.x * g.outputs + g.group();
+  const bool mine = k < each * s.groups;
+  Sums sums{C(0), C(0)};
+  if (mine)
+    for (unsigned i = g.place(); i < s.rows / s.groups * s.inner; i += g.along) {
+      const unsigned nth = inner.divide(i), r = nth * s.groups + k / each;
+      const size_t at = (size_t(r) * s.length + k % each * s.inner + (i - nth * s.inner)) * s.bytes;
+      const C v = load<C>(grad + at, s.dtype);
+      sums.a += v * (load<C>(x + at, s.dtype) - means[r]) * rstds[r];
+      sums.b += v;
+    }
+  sums = sum_of_two(g, part, sums);
+  if (mine && g.place() == 0) dw[k] = sums.a, db[k] = sums.b;
+}
+
+constexpr Decline kLarge = "2^31 elements or more";
+
+Decline rows_of(const Launch& l, int64_t rows, RowSet& s) {
+  const auto& a = l.attrs_as<RowNormAttrs>();
+  const View& x = *l.in[0];
+  if (x.numel > INT32_MAX) return kLarge;
+  s = {unsigned(rows), unsigned(a.length), unsigned(a.groups), unsigned(a.inner), x.dtype, unsigned(size_of(x.dtype)), a.center, a.eps};
+  return kRan;
+}
+template <class C> Decline row_norm(const Launch& l) {
+  const auto& a = l.attrs_as<RowNormAttrs>();
+  if (!l.in[0]->contiguous) return "x is not contiguous";
+  RowSet s;
+  if (const Decline why = rows_of(l, l.out[1]->numel, s)) return why;
+  if (s.rows == 0) return kRan;
+  const C* weight = a.weight ? l.in[1]->as<C>() : nullptr;
+  const C* bias = a.bias ? l.in[a.weight ? 2 : 1]->as<C>() : nullptr;
+  const Groups g(s.length, false);
+  launch(normalize_rows<C>, blocks_for(s.rows, g.outputs), kThreads, 0, l.stream, l.out[0]->data, l.out[1]->as<C>(), l.out[2]->as<C>(),
+         l.in[0]->data, weight, bias, s, g);
+  return kRan;
+}
+template <class C> Decline row_norm_grad(const Launch& l) {
+  const auto& a = l.attrs_as<RowNormAttrs>();
+  if (!l.in[0]->contiguous || !l.in[1]->contiguous) return "x or g is not contiguous";
+  RowSet s;
+  if (const Decline why = rows_of(l, l.in[2]->numel, s)) return why;
+  const C *means = l.in[2]->as<C>(), *rstds = l.in[3]->as<C>(), *weight = a.weight ? l.in[4]->as<C>() : nullptr;
+  if (s.rows > 0) {
+    const Groups g(s.length, false);
+    launch(rows_grad<C>, blocks_for(s.rows, g.outputs), kThreads, 0, l.stream, l.out[0]->data, l.in[0]->data, l.in[1]->data, means, rstds,
+           weight, s, g);
+  }
+  if (l.out.size() < 2 || l.out[1]->numel == 0) return kRan;
+  const Groups g(int64_t(s.rows / s.groups) * s.inner, s.inner == 1);
+  launch(row_weights_grad<C>, blocks_for(l.out[1]->numel, g.outputs), kThreads, 0, l.stream, l.out[1]->as<C>(), l.out[2]->as<C>(),
+         l.in[0]->data, l.in[1]->data, means, rstds, s, Divider(s.inner), g);
+  return kRan;
+}
+
+// ---- batch norm ------------------------------------------------------------------------------------------------
+
+constexpr Decline kLayout = "x is neither contiguous nor channels last, or an operand lies in another order";
+
+struct ChannelSet {  // x as [n][channels][length], or, by columns, as [n * length][channels]
+  unsigned count, channels, length;  // count: elements of a channel
+  bool columns;
+  DType dtype;
+  unsigned bytes;
+  double eps;
+  Divider by_length, by_channels;
+  __device__ size_t at(unsigned c, unsigned i) const {
+    if (columns) return (size_t(i) * channels + c) * bytes;
+    const unsigned n = by_length.divide(i);
+    return ((size_t(n) * channels + c) * length + (i - n * length)) * bytes;
+  }
+  __device__ unsigned channel_of(unsigned element) const {
+    const unsigned row = columns ? element : by_length.divide(element);
+    return row - by_channels.divide(row) * channels;
+  }
+};
+bool same_strides(const View& a, const View& b) {
+  if (a.contiguous && b.contiguous) return true;
+  for (int d = 0; d < a.rank; ++d)
+    if (a.size[d] != 1 && a.stride[d] != b.stride[d]) return false;
+  return true;
+}
+Decline channels_of(const View& x, double eps, ChannelSet& s) {
+  if (x.numel > INT32_MAX) return kLarge;
+  int64_t length = 1;
+  for (int d = 2; d < x.rank; ++d) length *= x.size[d];
+  const bool columns = !x.contiguous || length == 1;
+  const bool fits = !columns || (x.contiguous || x.size[1] == 1 ? is_dense(x) : x.stride[1] == 1 && is_dense(x));
+  if (!fits) return kLayout;
+  s = {unsigned(x.size[0] * length), unsigned(x.size[1]), unsigned(length), columns, x.dtype, unsigned(size_of(x.dtype)), eps,
+       Divider(unsigned(std::max<int64_t>(length, 1))), Divider(unsigned(std::max<int64_t>(x.size[1], 1)))};
+  return kRan;
+}
+
+template <class C>
+__global__ __launch_bounds__(kThreads) void channel_statistics(C* means, C* vars, const std::byte* x, ChannelSet s, Groups g) {
+  using Sums = Two<C>;
+  GRAFT_SHARED(Sums, part, [kThreads]);
+  const unsigned c = blockIdx.x * g.outputs + g.group();
+  const bool mine = c < s.channels;
+  Sums sums{C(0), C(0)};
+  if (mine)
+    for (unsigned i = g.place(); i < s.count; i += g.along) sums.a += load<C>(x + s.at(c, i), s.dtype);
+  sums = sum_of_two(g, part, sums);
+  const C mean = sums.a / C(s.count);
+  sums = Sums{C(0), C(0)};
+  if (mine)
+    for (unsigned i = g.place(); i < s.count; i += g.along) {
+      const C d = load<C>(x + s.at(c, i), s.dtype) - mean;
+      sums.a += d * d;
+      sums.b += d;  // what rounding left of the mean
+    }
+  sums = sum_of_two(g, part, sums);
+  if (!mine || g.place() != 0) return;
+  const C rest = sums.b / C(s.count), var = sums.a / C(s.count) - rest * rest;
+  means[c] = mean + rest;
+  vars[c] = var < C(0) ? C(0) : var;
+}
+
+template <class C>
+__global__ __launch_bounds__(kThreads) void normalize_channels(std::byte* y, const std::byte* x, const C* means, const C* vars,
+                                                               const C* weight, const C* bias, ChannelSet s) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (i >= s.count * s.channels) return;
+  const unsigned c = s.channel_of(i);
+  const C scale = C((weight ? double(weight[c]) : 1.0) / sqrt(double(vars[c]) + s.eps));
+  const C v = (load<C>(x + size_t(i) * s.bytes, s.dtype) - means[c]) * scale;
+  store(y + size_t(i) * s.bytes, s.dtype, bias ? v + bias[c] : v);
+}
+
+template <class C>
+__global__ __launch_bounds__(kThreads) void channel_weights_grad(C* dw, C* db, const std::byte* x, const std::byte* grad, const C* means,
+                                                                 const C* vars, ChannelSet s, Groups g) {
+  using Sums = Two<C>;
+  GRAFT_SHARED(Sums, part, [kThreads]);
+  const unsigned c = blockIdx.x * g.outputs + g.group();
+  const bool mine = c < s.channels;
+  Sums sums{C(0), C(0)};
+  if (mine)
+    for (unsigned i = g.place(); i < s.count; i += g.along) {
+      const C v = load<C>(grad + s.at(c, i), s.dtype);
+      sums.a += v * (load<C>(x + s.at(c, i), s.dtype) - means[c]);
+      sums.b += v;
+    }
+  sums = sum_of_two(g, part, sums);
+  if (!mine || g.place() != 0) return;
+  dw[c] = C(double(sums.a) / sqrt(double(vars[c]) + s.eps));
+  db[c] = sums.b;
+}
+
+// dx = w rstd (g - mean(g) - xhat mean(g xhat)), from dw and db.
+template <class C>
+__global__ __launch_bounds__(kThreads) void channels_grad(std::byte* dx, const std::byte* x, const std::byte* grad, const C* means,
+                                                          const C* vars, const C* weight, const C* dw, const C* db, ChannelSet s) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (i >= s.count * s.channels) return;
+  const unsigned c = s.channel_of(i);
+  const double rstd = 1 / sqrt(double(vars[c]) + s.eps);
+  const C scale = C(weight ? rstd * double(weight[c]) : rstd), slope = C(double(dw[c]) * rstd / double(s.count));
+  const C shift = db[c] / C(s.count), d = load<C>(x + size_t(i) * s.bytes, s.dtype) - means[c];
+  store(dx + size_t(i) * s.bytes, s.dtype, scale * (load<C>(grad + size_t(i) * s.bytes, s.dtype) - shift - d * slope));
+}
+
+template <class C> Decline batch_norm(const Launch& l) {
+  const auto& a = l.attrs_as<BatchNormAttrs>();
+  const View& x = *l.in[0];
+  ChannelSet s;
+  if (const Decline why = channels_of(x, a.eps, s)) return why;
+  if (!same_strides(x, *l.out[0])) return kLayout;
+  if (s.channels == 0) return kRan;
+  const Groups g(s.count, s.columns);
+  C *mean = l.out[1]->as<C>(), *var = l.out[2]->as<C>();
+  const C* weight = a.weight ? l.in[1]->as<C>() : nullptr;
+  const C* bias = a.bias ? l.in[a.weight ? 2 : 1]->as<C>() : nullptr;
+  launch(channel_statistics<C>, blocks_for(s.channels, g.outputs), kThreads, 0, l.stream, mean, var, x.data, s, g);
+  if (x.numel > 0)
+    launch(normalize_channels<C>, blocks_for(x.numel), kThreads, 0, l.stream, l.out[0]->data, x.data, mean, var, weight, bias, s);
+  return kRan;
+}
+template <class C> Decline batch_norm_eval(const Launch& l) {
+  const auto& a = l.attrs_as<BatchNormAttrs>();
+  const View& x = *l.in[0];
+  ChannelSet s;
+  if (const Decline why = channels_of(x, a.eps, s)) return why;
+  if (!same_strides(x, *l.out[0])) return kLayout;
+  if (x.numel == 0) return kRan;
+  const C* weight = a.weight ? l.in[3]->as<C>() : nullptr;
+  const C* bias = a.bias ? l.in[a.weight ? 4 : 3]->as<C>() : nullptr;
+  launch(normalize_channels<C>, blocks_for(x.numel), kThreads, 0, l.stream, l.out[0]->data, x.data, l.in[1]->as<C>(), l.in[2]->as<C>(),
+         weight, bias, s);
+  return kRan;
+}
+template <class C> Decline batch_norm_grad(const Launch& l) {
+  const auto& a = l.attrs_as<BatchNormAttrs>();
+  const View& x = *l.in[0];
+  ChannelSet s;
+  if (const Decline why = channels_of(x, a.eps, s)) return why;
+  if (!same_strides(x, *l.out[0]) || !same_strides(x, *l.in[1])) return kLayout;
+  if (s.channels == 0) return kRan;
+  const C *mean = l.in[2]->as<C>(), *var = l.in[3]->as<C>(), *weight = a.weight ? l.in[4]->as<C>() : nullptr;
+  C *dw = l.out[1]->as<C>(), *db = l.out[2]->as<C>();
+  const Groups g(s.count, s.columns);
+  launch(channel_weights_grad<C>, blocks_for(s.channels, g.outputs), kThreads, 0, l.stream, dw, db, x.data, l.in[1]->data, mean, var, s, g);
+  if (x.numel > 0)
+    launch(channels_grad<C>, blocks_for(x.numel), kThreads, 0, l.stream, l.out[0]->data, x.data, l.in[1]->data, mean, var, weight, dw, db, s);
+  return kRan;
+}
+
+template <class C> void add_norms(DType t) {
+  add_kernel("row_norm", Device::cuda, t, "rows", row_norm<C>);
+  add_kernel("row_norm_grad", Device::cuda, t, "rows", row_norm_grad<C>);
+  add_kernel("batch_norm", Device::cuda, t, "channels", batch_norm<C>);
+  add_kernel("batch_norm_eval", Device::cuda, t, "channels", batch_norm_eval<C>);
+  add_kernel("batch_norm_grad", Device::cuda, t, "channels", batch_norm_grad<C>);
+}
+
+}  // namespace
+
+void register_norm_cuda() {
+  for (const DType t : {f32, f16, bf16}) add_norms<float>(t);
+  add_norms<double>(f64);
+}
+
+}  // namespace graft
