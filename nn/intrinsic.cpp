@@ -1,5 +1,7 @@
 #include "graft/nn/intrinsic.h"
 
+#include "graft/nn/registry.h"
+
 namespace graft::inline v1::nn {
 
 // The child, where it is exactly an M in eval mode whose hooks would not be missed.
@@ -21,5 +23,28 @@ template <int N> Tensor ConvReLUNd<N>::forward(const Tensor& x) {
 template class ConvReLUNd<1>;
 template class ConvReLUNd<2>;
 template class ConvReLUNd<3>;
+
+template <class S> static void add_sequence(Registry& r, const char* name) {
+  r.add<S>(name, [](ArgReader&) { return make<S>(); });
+}
+void register_intrinsic(Registry& r) {
+  add_sequence<ConvReLU1d>(r, "ConvReLU1d");
+  add_sequence<ConvReLU2d>(r, "ConvReLU2d");
+  add_sequence<ConvReLU3d>(r, "ConvReLU3d");
+  add_sequence<ConvTransposeReLU1d>(r, "ConvTransposeReLU1d");
+  add_sequence<ConvTransposeReLU2d>(r, "ConvTransposeReLU2d");
+  add_sequence<ConvTransposeReLU3d>(r, "ConvTransposeReLU3d");
+  add_sequence<LinearReLU>(r, "LinearReLU");
+  add_sequence<BNReLU1d>(r, "BNReLU1d");
+  add_sequence<BNReLU2d>(r, "BNReLU2d");
+  add_sequence<BNReLU3d>(r, "BNReLU3d");
+  add_sequence<ConvBn1d>(r, "ConvBn1d");
+  add_sequence<ConvBn2d>(r, "ConvBn2d");
+  add_sequence<ConvBn3d>(r, "ConvBn3d");
+  add_sequence<ConvBnReLU1d>(r, "ConvBnReLU1d");
+  add_sequence<ConvBnReLU2d>(r, "ConvBnReLU2d");
+  add_sequence<ConvBnReLU3d>(r, "ConvBnReLU3d");
+  add_sequence<LinearBn1d>(r, "LinearBn1d");
+}
 
 }  // namespace graft

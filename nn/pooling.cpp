@@ -1,7 +1,5 @@
 #include "graft/nn/pooling.h"
 
-#include "graft/nn/registry.h"
-
 namespace graft::inline v1::nn {
 
 template <int N> std::string MaxPoolBase<N>::describe() const {
@@ -83,20 +81,6 @@ GRAFT_POOLS(3)
 
 // ---- by name -------------------------------------------------------------------------------------------------
 
-template <int N> struct Flow<Window<N>> {  // None in a list of output sizes is -1
-  static bool fits(const Value& v) { return Flow<Sizes<N>>::fits(v); }
-  static Value in(const Window<N>& w) { return w.uniform ? Value(w.sizes[0]) : Flow<Sizes<N>>::in(w.sizes); }
-  static Window<N> out(const Value& v) {
-    if (const Values* list = v.get_if<Values>()) {
-      Values all = *list;
-      for (Value& x : all)
-        if (x.is_none()) x = Value(int64_t{-1});
-      return Window<N>(Flow<Sizes<N>>::out(Value(all)));
-    }
-    return Window<N>(v.as<int64_t>());
-  }
-};
-
 template <class Plain, int N> static void add_max_pool(Registry& r, const char* name) {
   r.add<Plain>(name, [](ArgReader& a) -> ModulePtr {
     const auto kernel = a.get<Window<N>>("kernel_size");
@@ -112,12 +96,17 @@ template <class Plain, int N> static void add_max_pool(Registry& r, const char* 
       attribute<&Plain::padding>("padding"), attribute<&Plain::dilation>("dilation"),
       attribute<&Plain::ceil_mode>("ceil_mode")});
   using WithIndices = MaxPoolWithIndices<N>;
+  r.variant<WithIndices>(name, "return_indices", true);
   r.attributes<WithIndices>({attribute<&WithIndices::kernel_size>("kernel_size"),
                              attribute<&WithIndices::stride>("stride"), attribute<&WithIndices::padding>("padding"),
                              attribute<&WithIndices::dilation>("dilation"),
                              attribute<&WithIndices::ceil_mode>("ceil_mode")});
 }
 template <class Pool, int N> static void add_avg_pool(Registry& r, const char* name) {
+  std::vector<Attribute> attributes{
+      attribute<&Pool::kernel_size>("kernel_size"), attribute<&Pool::stride>("stride"), attribute<&Pool::padding>("padding"),
+      attribute<&Pool::ceil_mode>("ceil_mode"), attribute<&Pool::count_include_pad>("count_include_pad")};
+  if (N > 1) attributes.push_back(attribute<&Pool::divisor_override>("divisor_override"));
   r.add<Pool>(name, [](ArgReader& a) {
     const auto kernel = a.get<Window<N>>("kernel_size");
     AvgPoolLayerOptions<N> o;
@@ -127,10 +116,7 @@ template <class Pool, int N> static void add_avg_pool(Registry& r, const char* n
     o.count_include_pad = a.get("count_include_pad", o.count_include_pad);
     if (N > 1) o.divisor_override = a.get("divisor_override", o.divisor_override);
     return make<Pool>(kernel, o);
-  }, {attribute<&Pool::kernel_size>("kernel_size"), attribute<&Pool::stride>("stride"),
-      attribute<&Pool::padding>("padding"), attribute<&Pool::ceil_mode>("ceil_mode"),
-      attribute<&Pool::count_include_pad>("count_include_pad"),
-      attribute<&Pool::divisor_override>("divisor_override")});
+  }, std::move(attributes));
 }
 template <class Pool, int N> static void add_adaptive_avg(Registry& r, const char* name) {
   r.add<Pool>(name, [](ArgReader& a) { return make<Pool>(a.get<Window<N>>("output_size")); },
@@ -142,6 +128,9 @@ template <class Pool, int N> static void add_adaptive_max(Registry& r, const cha
     if (a.get("return_indices", false)) return make<AdaptiveMaxPoolWithIndices<N>>(size);
     return make<Pool>(size);
   }, {attribute<&Pool::output_size>("output_size")});
+  using WithIndices = AdaptiveMaxPoolWithIndices<N>;
+  r.variant<WithIndices>(name, "return_indices", true);
+  r.attributes<WithIndices>({attribute<&WithIndices::output_size>("output_size")});
 }
 template <class Pool, int N> static void add_lp_pool(Registry& r, const char* name) {
   r.add<Pool>(name, [](ArgReader& a) {

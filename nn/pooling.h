@@ -4,6 +4,7 @@
 #include <tuple>
 #include "graft/nn/child.h"
 #include "graft/nn/functional.h"
+#include "graft/nn/registry.h"
 
 namespace graft::inline v1::nn {
 
@@ -17,6 +18,19 @@ template <int N> struct Window {
 
   Sizes<N> sizes;
   bool uniform = false;
+};
+template <int N> struct Flow<Window<N>> {  // None in a list of output sizes is -1
+  static bool fits(const Value& v) { return Flow<Sizes<N>>::fits(v); }
+  static Value in(const Window<N>& w) { return w.uniform ? Value(w.sizes[0]) : Flow<Sizes<N>>::in(w.sizes); }
+  static Window<N> out(const Value& v) {
+    if (const Values* list = v.get_if<Values>()) {
+      Values all = *list;
+      for (Value& x : all)
+        if (x.is_none()) x = Value(int64_t{-1});
+      return Window<N>(Flow<Sizes<N>>::out(Value(all)));
+    }
+    return Window<N>(v.as<int64_t>());
+  }
 };
 
 template <int N> struct MaxPoolLayerOptions {

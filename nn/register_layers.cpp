@@ -3,13 +3,13 @@
 
 namespace graft::inline v1::nn {
 
-using Family = void(Registry&);
-Family register_activation, register_containers, register_conv, register_dropout, register_embedding, register_linear,
-    register_loss, register_norm, register_pooling, register_shape;
+detail::Family register_activation, register_containers, register_conv, register_dropout, register_embedding,
+    register_intrinsic, register_linear, register_loss, register_norm, register_pooling, register_shape;
 
 void register_layers(Registry& r) {
-  for (Family* family : {register_activation, register_containers, register_conv, register_dropout, register_embedding,
-                         register_linear, register_loss, register_norm, register_pooling, register_shape})
+  for (detail::Family* family :
+       {register_activation, register_containers, register_conv, register_dropout, register_embedding, register_intrinsic,
+        register_linear, register_loss, register_norm, register_pooling, register_shape})
     family(r);
 }
 

@@ -91,7 +91,12 @@ std::vector<std::string> nearest_names(std::string_view wanted, const std::vecto
 void Registry::add(std::string name, std::type_index type, Factory f) {
   const auto at = std::ranges::lower_bound(items_, name, {}, &Item::name);
   GRAFT_CHECK(at == items_.end() || at->name != name, ErrorCode::key_error, "register_type: '", name, "' is taken");
+  made_by_.emplace(type, MadeBy{name});
   items_.insert(at, Item{std::move(name), type, std::move(f)});
+}
+const Registry::MadeBy* Registry::made_by(std::type_index type) const {
+  const auto it = made_by_.find(type);
+  return it == made_by_.end() ? nullptr : &it->second;
 }
 const Factory* Registry::find(std::string_view name) const {
   const auto at = std::ranges::lower_bound(items_, name, {}, [](const Item& i) { return std::string_view(i.name); });
@@ -121,6 +126,7 @@ namespace {
 struct Shared {
   std::mutex mutex;
   Registry registry;
+  std::vector<std::string> users;  // names that are not of the library
   Shared() { register_layers(registry); }
 };
 Shared& shared() {
@@ -129,29 +135,67 @@ Shared& shared() {
 }
 }  // namespace
 
-ModulePtr build(std::string_view type, const Args& args) {
-  Factory factory;
+static Factory factory_of(std::string_view type) {
   std::vector<std::string> names;
   {
     Shared& s = shared();
     const std::lock_guard lock(s.mutex);
-    if (const Factory* f = s.registry.find(type)) factory = *f;
-    else names = s.registry.names();
+    if (const Factory* f = s.registry.find(type)) return *f;
+    names = s.registry.names();
   }
-  if (!factory) {
-    std::string near;
-    for (const std::string& n : nearest_names(type, names)) near += (near.empty() ? "; did you mean " : ", ") + n;
-    fail(ErrorCode::key_error, "build: no layer type is named '", type, "'", near);
-  }
+  std::string near;
+  for (const std::string& n : nearest_names(type, names)) near += (near.empty() ? "; did you mean " : ", ") + n;
+  fail(ErrorCode::key_error, "build: no layer type is named '", type, "'", near);
+}
+ModulePtr build(std::string_view type, const Args& args) {
+  const Factory factory = factory_of(type);
   ArgReader reader{std::string(type), args};
   ModulePtr m = factory(reader);
   reader.finish();
   return m;
 }
+ModulePtr detail::build_leniently(std::string_view type, const Args& args) {
+  const Factory factory = factory_of(type);
+  ArgReader reader{std::string(type), args};
+  return factory(reader);
+}
+void detail::register_family(Family* family) {
+  Shared& s = shared();
+  const std::lock_guard lock(s.mutex);
+  Registry all = s.registry;  // or none of the family, if memory ends
+  family(all);
+  s.registry = std::move(all);
+}
+bool detail::is_of_library(std::string_view type) {
+  Shared& s = shared();
+  const std::lock_guard lock(s.mutex);
+  return s.registry.find(type) && std::ranges::find(s.users, type) == s.users.end();
+}
+std::optional<Made> made_with(const Module& m) {
+  Made made;
+  std::vector<Attribute> list;
+  {
+    Shared& s = shared();
+    const std::lock_guard lock(s.mutex);
+    const Registry::MadeBy* by = s.registry.made_by(typeid(m));
+    if (!by) return std::nullopt;
+    made.type = by->name;
+    made.arguments = by->fixed;
+    if (const auto* attributes = s.registry.attributes(m)) list = *attributes;
+  }
+  for (const Attribute& a : list) made.arguments.emplace_back(a.name, a.read(m));
+  return made;
+}
 void register_type(std::string name, std::type_index type, Factory f) {
   Shared& s = shared();
   const std::lock_guard lock(s.mutex);
-  s.registry.add(std::move(name), type, std::move(f));
+  s.users.push_back(name);
+  try {
+    s.registry.add(std::move(name), type, std::move(f));
+  } catch (...) {
+    s.users.pop_back();
+    throw;
+  }
 }
 void register_attributes(std::type_index type, bool (*fits)(const Module&), std::vector<Attribute> list) {
   Shared& s = shared();

@@ -10,12 +10,15 @@
 //       return make<Linear>(in, out, LinearOptions{.bias = bias, .options = a.options()});
 //     });
 //   }
-// and register_layers.cpp names register_linear. A user's type: nn::register_type<MyBlock>("MyBlock", the same lambda).
+// and register_layers.cpp names register_linear. A user's type: nn::register_type<MyBlock>("MyBlock", the same lambda,
+// {attribute<&MyBlock::width>("width")}); the attributes of a type are the arguments with which its factory makes another
+// module like it, which is how models are written to files (architecture.h).
 #pragma once
 #include <functional>
 #include <string>
 #include <string_view>
 #include <typeindex>
+#include <unordered_map>
 #include <vector>
 #include "graft/nn/module.h"
 #include "graft/nn/param.h"
@@ -102,6 +105,15 @@ class Registry {
   }
   void attributes(std::type_index, bool (*fits)(const Module&), std::vector<Attribute>);
   const std::vector<Attribute>* attributes(const Module&) const;  // of its type, else of a base; null: none
+  // An M is what the factory `name` makes when it is also given `fixed`.
+  template <class M> void variant(std::string name, std::string argument, Value fixed) {
+    made_by_.emplace(typeid(M), MadeBy{std::move(name), {Arg(std::move(argument), std::move(fixed))}});
+  }
+  struct MadeBy {
+    std::string name;
+    Args fixed = {};
+  };
+  const MadeBy* made_by(std::type_index) const;  // null: the type is not registered
   const Factory* find(std::string_view name) const;
   std::vector<std::string> names() const;                 // sorted
   const std::type_index* type(std::string_view name) const;
@@ -113,6 +125,7 @@ class Registry {
     Factory factory;
   };
   std::vector<Item> items_;  // sorted by name
+  std::unordered_map<std::type_index, MadeBy> made_by_;
   struct Described {
     std::type_index type;
     bool (*fits)(const Module&);
@@ -139,6 +152,22 @@ template <class M> void register_type(std::string name, Factory f, std::vector<A
   register_attributes(typeid(M), [](const Module& m) { return dynamic_cast<const M*>(&m) != nullptr; }, std::move(attributes));
 }
 std::vector<Attribute> attributes_of(const Module&);  // of a registered type or of one derived from it; empty: unknown
+
+// How build() would make a module like this one: the name of its type, and its attributes as arguments. None: its type is
+// not registered.
+struct Made {
+  std::string type;
+  std::vector<Arg> arguments;
+};
+std::optional<Made> made_with(const Module&);
+
+namespace detail {
+using Family = void(Registry&);
+void register_family(Family*);  // layers outside of nn/: their factories do nothing but make tensors and modules
+// As build(), but arguments that the factory does not take are left aside. `of_library`: of a family.
+ModulePtr build_leniently(std::string_view type, const Args&);
+bool is_of_library(std::string_view type);
+}  // namespace detail
 
 std::vector<std::string> nearest_names(std::string_view wanted, const std::vector<std::string>& from, size_t most = 3);
 

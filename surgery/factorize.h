@@ -12,12 +12,16 @@ namespace graft::inline v1::surgery {
 class FactorizedConv2d : public nn::Layer {
  public:
   FactorizedConv2d(const nn::Conv2d& conv, int64_t rank);
+  FactorizedConv2d(const nn::ModulePtr& first, const nn::ModulePtr& second)
+      : module0(this, "module0", first), module1(this, "module1", second) {}
   Tensor forward(const Tensor& x) override { return module1(module0(x)); }
   nn::Child<nn::Conv2d> module0, module1;
 };
 class FactorizedLinear : public nn::Layer {
  public:
   FactorizedLinear(const nn::Linear& linear, int64_t rank);
+  FactorizedLinear(const nn::ModulePtr& first, const nn::ModulePtr& second)
+      : module0(this, "module0", first), module1(this, "module1", second) {}
   Tensor forward(const Tensor& x) override { return module1(module0(x)); }
   nn::Child<nn::Linear> module0, module1;
 };

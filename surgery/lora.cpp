@@ -69,11 +69,11 @@ std::string LoRALayer::extra_repr() const {
   return concat("r=", r, ", alpha=", nn::Value(alpha), merged() ? ", merged=True" : "");
 }
 
-Tensor LoRALayer::delta() const {
+Tensor lora_delta(const Tensor& a, const Tensor& b, int64_t r, double alpha, const Shape& weight) {
   const NoGrad quiet;
-  const Tensor a = weight_of(lora_A), b = weight_of(lora_B);
-  return (matmul(b.reshape({b.size(0), r}), a.reshape({r, -1})) * (alpha / double(r))).reshape(weight_of(base).shape());
+  return (matmul(b.reshape({b.size(0), r}), a.reshape({r, -1})) * (alpha / double(r))).reshape(weight);
 }
+Tensor LoRALayer::delta() const { return lora_delta(weight_of(lora_A), weight_of(lora_B), r, alpha, weight_of(base).shape()); }
 void LoRALayer::merge() {
   if (merged()) return;
   const NoGrad quiet;
@@ -81,15 +81,17 @@ void LoRALayer::merge() {
   weight.copy_(sum);
   unmerged_ = before;
   version_ = weight.version();
+  merged_ = true;
 }
 void LoRALayer::unmerge() {
   if (!merged()) return;
   const NoGrad quiet;
   const Tensor weight = weight_of(base).detach();
-  GRAFT_CHECK(weight.version() == version_, base.entry().path(),
+  GRAFT_CHECK(!unmerged_.defined() || weight.version() == version_, base.entry().path(),
               ": the weight has been written since lora was merged into it, so that it cannot be put back");
-  weight.copy_(unmerged_);
+  weight.copy_(unmerged_.defined() ? unmerged_ : weight - delta());
   unmerged_ = Tensor();
+  merged_ = false;
 }
 
 std::vector<Policy> lora(const LoRAOptions& o) {

@@ -22,18 +22,19 @@ struct LoRAOptions {
 };
 
 // y = base(x) + alpha / r * lora_B(lora_A(dropout(x))); base(x) alone while merged. lora_B starts at zero, so that nothing
-// changes at first. State: base.*, lora_A.weight, lora_B.weight; whether it is merged is not part of it.
+// changes at first. State: base.*, lora_A.weight, lora_B.weight; whether it is merged is not part of it, but of model files.
 class LoRALayer : public nn::Layer {
  public:
   Tensor forward(const Tensor& x) override;
   std::string extra_repr() const override;
 
   Tensor delta() const;  // what merging adds to base.weight, in its shape
-  bool merged() const { return unmerged_.defined(); }
+  bool merged() const { return merged_; }
   // Adds delta() to base.weight in place; the weight as it was is kept, and unmerge() puts it back bit for bit. Error if
   // the weight was changed in between.
   void merge();
   void unmerge();
+  void assume_merged() { merged_ = true; }  // a weight that was merged elsewhere: unmerge() subtracts delta()
 
   int64_t r;
   double alpha;
@@ -44,7 +45,8 @@ class LoRALayer : public nn::Layer {
   LoRALayer(const nn::ModulePtr& layer, nn::ModulePtr a, nn::ModulePtr b, const LoRAOptions&);
 
  private:
-  Tensor unmerged_;  // base.weight before it was merged
+  bool merged_ = false;
+  Tensor unmerged_;  // base.weight before it was merged here
   uint32_t version_ = 0;
 };
 class LoRALinear : public LoRALayer {
@@ -55,6 +57,8 @@ class LoRAConv2d : public LoRALayer {  // lora_A is a convolution like the layer
  public:
   LoRAConv2d(const nn::ModulePtr& conv, const LoRAOptions&);
 };
+
+Tensor lora_delta(const Tensor& a, const Tensor& b, int64_t r, double alpha, const Shape& weight);  // b a alpha / r
 
 // For every Linear and Conv2d, or those of a selection. Grouped convolutions are declined ("grouped").
 std::vector<Policy> lora(const LoRAOptions& = {});
