@@ -30,6 +30,12 @@ configure_file(cmake/graft-config.cmake.in ${PROJECT_BINARY_DIR}/graft-config.cm
 # In the .pc file everything is relative to where it lies: an installed tree may be moved.
 set(pc_prefix ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 string(REGEX REPLACE "[^/]+" ".." pc_prefix "${pc_prefix}")
+set(pc_private -pthread)
+if(GRAFT_CUDA STREQUAL "EMULATED")
+  string(APPEND pc_private " -ldl")
+elseif(GRAFT_CUDA)
+  string(APPEND pc_private " -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -ldl -lrt")
+endif()
 configure_file(cmake/graft.pc.in ${PROJECT_BINARY_DIR}/graft.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/graft-config.cmake ${PROJECT_BINARY_DIR}/graft-config-version.cmake
         DESTINATION ${package_dir})

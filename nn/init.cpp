@@ -159,7 +159,7 @@ const Tensor& sparse_(const Tensor& t, double sparsity, double std, Generator* g
   normal_(t, 0, std, g);
   if (t.device().type == Device::meta) return t;
   const NoGrad quiet;
-  Tensor dense = t.to(f64).clone(MemoryFormat::contiguous);
+  Tensor dense = t.detach().cpu().to(f64).clone(MemoryFormat::contiguous);
   for (int64_t c = 0; c < cols; ++c) {
     const Tensor order = randperm(rows, i64, g);
     for (int64_t i = 0; i < std::min(zero, rows); ++i) dense.mutable_data<double>()[order.data<int64_t>()[i] * cols + c] = 0;

@@ -4,6 +4,7 @@
 #include "cuda_device.h"
 #include "graft/core/ops.h"
 #include "graft/core/random.h"
+#include "graft/nn/init.h"
 #include "graft/optim/adam.h"
 #include "graft/optim/sgd.h"
 
@@ -31,6 +32,27 @@ TEST_F(CudaTraining, the_generator_gives_the_numbers_of_the_cpu) {
       const Tensor there = draw({t, kCuda});
       EXPECT_EQ(values(there), values(here)) << name_of(t);
     }
+}
+TEST_F(CudaTraining, initial_values_are_those_of_the_cpu) {
+  namespace init = nn::init;
+  const std::function<void(const Tensor&)> initialisers[] = {
+      [](const Tensor& t) { init::constant_(t, 0.3); }, [](const Tensor& t) { init::eye_(t); },
+      [](const Tensor& t) { init::uniform_(t, -1, 2); }, [](const Tensor& t) { init::normal_(t, 1, 2); },
+      [](const Tensor& t) { init::trunc_normal_(t); }, [](const Tensor& t) { init::xavier_uniform_(t); },
+      [](const Tensor& t) { init::xavier_normal_(t); }, [](const Tensor& t) { init::kaiming_uniform_(t); },
+      [](const Tensor& t) { init::kaiming_normal_(t); }, [](const Tensor& t) { init::orthogonal_(t, 0.5); },
+      [](const Tensor& t) { init::sparse_(t, 0.4); }};
+  for (const auto& set : initialisers)
+    for (const DType t : {f32, f64, bf16}) {
+      const Tensor here = zeros({7, 12}, {t, Device::cpu}), there = zeros({12, 7}, {t, kCuda}).t();  // strided, as a tied weight may be
+      manual_seed(7);
+      set(here);
+      manual_seed(7);
+      set(there);
+      EXPECT_EQ(values(there), values(here)) << &set - initialisers << " in " << name_of(t);
+    }
+  const Tensor here = zeros({4, 2, 3, 3}), there = zeros({4, 2, 3, 3}, kCuda);
+  EXPECT_EQ(values(init::dirac_(there, 2)), values(init::dirac_(here, 2)));
 }
 TEST_F(CudaTraining, values_lie_in_logical_order_whatever_the_strides) {
   manual_seed(3);
