@@ -11,8 +11,10 @@ void register_cuda_kernels() {
   register_optimizer_cuda();
   register_pointwise_cuda();
   register_random_cuda();
+  register_rearrange_cuda();
   register_reduce_cuda();
   register_softmax_cuda();
+  register_sort_cuda();
 }
 
 }  // namespace graft

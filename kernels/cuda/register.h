@@ -9,13 +9,16 @@ void register_cuda_kernels();  // all of them; kernels/table.cpp calls it once. 
 void register_gemm_cuda();
 void register_gemm_tensor_core_cuda();  // part of register_gemm_cuda()
 void register_index_cuda();
+void register_index_put_cuda();  // part of register_index_cuda()
 void register_label_cuda();
 void register_move_cuda();
 void register_norm_cuda();
 void register_optimizer_cuda();
 void register_random_cuda();
+void register_rearrange_cuda();
 void register_reduce_cuda();
 void register_softmax_cuda();
+void register_sort_cuda();
 void register_pointwise_cuda();
 void register_pointwise_unary_cuda();   // part of register_pointwise_cuda()
 void register_pointwise_binary_cuda();  // as well

@@ -1,5 +1,6 @@
 // Kernels on cpu that find elements by index: gather and index read, scatter and index_put write. Indices were checked
 // before; negative ones count from the end. Also masks: masked_fill, nonzero.
+#include "graft/kernels/index/combine.h"
 #include "graft/kernels/index/geometry.h"
 
 #include <array>
@@ -59,15 +60,6 @@ template <template <size_t> class F> Row row_of_size(int64_t bytes) {
 template <size_t N> struct GatherRow { static constexpr Row row = gather_row<N>; };
 template <size_t N> struct PutRow { static constexpr Row row = put_row<N>; };
 
-template <class T, Put put> T combined(T a, T b) {
-  using C = compute_t<T>;
-  if constexpr (std::is_same_v<T, bool>) return put == Put::add || put == Put::greatest ? a || b : a && b;
-  else if constexpr (put == Put::add) return T(C(a) + C(b));
-  else if constexpr (put == Put::multiply) return T(C(a) * C(b));
-  else if constexpr (is_complex_v<T>) return a;  // not registered
-  else if constexpr (put == Put::least) return b < a || (b != b) ? b : a;
-  else return a < b || (b != b) ? b : a;
-}
 template <class T, Put put> void combine_row(const Operand* o, int64_t n, const void* attrs) {
   const auto& picks = *static_cast<const Picks*>(attrs);
   T* y = reinterpret_cast<T*>(o[0].data);
@@ -76,7 +68,7 @@ template <class T, Put put> void combine_row(const Operand* o, int64_t n, const 
   if (fixed) y += offset(picks, o + 2, 0);
   for (int64_t i = 0; i < n; ++i) {
     T& at = y[i * o[0].step + (fixed ? 0 : offset(picks, o + 2, i))];
-    at = combined<T, put>(at, x[i * o[1].step]);
+    at = T(combined<T, put>(compute_t<T>(at), compute_t<T>(x[i * o[1].step])));
   }
 }
 template <class T> Row put_row_of(Put put) {

@@ -1,19 +1,22 @@
-// Elements found by index on cuda: gather and index read; masked_fill; the check of indices. Indices were checked before;
-// negative ones count from the end. A thread has an element of the result.
+// Elements found by index on cuda: gather and index read; masked_fill, nonzero; the check of indices. Indices were checked
+// before; negative ones count from the end. A thread has an element of the result. cuda_put.cu has what writes by index.
 #include "graft/kernels/cuda/compat.h"
 
+#include "graft/kernels/cuda/bits.h"
+#include "graft/kernels/cuda/element.h"
 #include "graft/kernels/cuda/register.h"
 #include "graft/kernels/cuda/runtime.h"
 #include "graft/kernels/cuda/strided.h"
+#include "graft/kernels/index/cuda_dimensions.h"
 #include "graft/kernels/index/geometry.h"
+#include "graft/kernels/sort/cuda.h"
+#include "graft/kernels/sort/cuda_block.h"
 #include "graft/kernels/table.h"
 
 namespace graft::inline v1 {
 namespace {
 
 using namespace cuda;
-
-struct alignas(16) Sixteen { uint64_t of[2]; };
 
 // ---- gather, index ---------------------------------------------------------------------------------------------
 
@@ -48,7 +51,7 @@ template <int n> void run_picks_of(const Launch& l, const Picks& picks) {
     case 2: return run_picks<n, uint16_t>(l, picks);
     case 4: return run_picks<n, uint32_t>(l, picks);
     case 8: return run_picks<n, uint64_t>(l, picks);
-    default: return run_picks<n, Sixteen>(l, picks);
+    default: return run_picks<n, Bits16>(l, picks);
   }
 }
 // y, x and the index tensors in the dimensions of y.
@@ -96,6 +99,73 @@ template <class E> Decline masked_fill(const Launch& l) {  // x, mask, value
   return kRan;
 }
 
+// A block has a tile of x, in logical order.
+constexpr unsigned kCounted = kThreads * 16;
+struct Elements {
+  const void* data;
+  Dimensions place;
+};
+template <class T> __device__ inline bool is_set(const Elements& x, unsigned i) {
+  using C = compute_t<T>;
+  return convert_element<C>(static_cast<const T*>(x.data)[x.place.offset(i)]) != C(0);
+}
+template <class T>
+__global__ __launch_bounds__(kThreads) void count_set(const __grid_constant__ Elements x, unsigned* counts, unsigned long long* sum) {
+  GRAFT_SHARED(unsigned, part, [kWarps]);
+  const unsigned end = min(x.place.count, (blockIdx.x + 1) * kCounted);
+  unsigned own = 0, total = 0;
+  for (unsigned i = blockIdx.x * kCounted + threadIdx.x; i < end; i += kThreads) own += is_set<T>(x, i);
+  scan_block(own, part, total);
+  if (threadIdx.x != 0) return;
+  if (counts) counts[blockIdx.x] = total;
+  else atomicAdd(sum, static_cast<unsigned long long>(total));
+}
+template <class T>
+__global__ __launch_bounds__(kThreads) void list_set(const __grid_constant__ Elements x, const unsigned* before, int64_t* y) {
+  GRAFT_SHARED(unsigned, part, [kWarps]);
+  unsigned seen = before[blockIdx.x];
+  const unsigned end = min(x.place.count, (blockIdx.x + 1) * kCounted);
+  for (unsigned start = blockIdx.x * kCounted; start < end; start += kThreads) {
+    unsigned i = start + threadIdx.x, total = 0;
+    const bool set = i < end && is_set<T>(x, i);
+    const unsigned own = seen + scan_block(set, part, total);
+    seen += total;
+    if (!set) continue;
+    for (int d = x.place.rank - 1; d >= 0; --d) {
+      const unsigned next = x.place.size[d].divide(i);
+      y[size_t(own) * unsigned(x.place.rank) + unsigned(d)] = i - next * x.place.size[d].divisor;
+      i = next;
+    }
+  }
+}
+Decline elements_of(const View& x, Elements& e) {
+  if (x.numel > INT32_MAX) return "2^31 elements or more";
+  e.data = x.data;
+  e.place = dimensions_of(x, 0, x.rank);
+  return kRan;
+}
+template <class T> Decline nonzero_count(const Launch& l) {
+  Elements x;
+  if (const Decline why = elements_of(*l.in[0], x)) return why;
+  auto* sum = l.out[0]->as<unsigned long long>();
+  (void)runtime::set_bytes(sum, 0, sizeof(*sum), l.stream);
+  if (x.place.count) launch(count_set<T>, blocks_for(x.place.count, kCounted), kThreads, 0, l.stream, x, nullptr, sum);
+  return kRan;
+}
+template <class T> Decline nonzero(const Launch& l) {  // [count, rank], in row-major order
+  Elements x;
+  if (const Decline why = elements_of(*l.in[0], x)) return why;
+  if (l.out[0]->numel == 0) return kRan;
+  const unsigned blocks = blocks_for(x.place.count, kCounted);
+  const Workspace memory(*l.in[0], blocks * sizeof(unsigned));
+  auto* counts = reinterpret_cast<unsigned*>(memory.get());
+  if (!counts) return "no memory is left for it";
+  launch(count_set<T>, blocks, kThreads, 0, l.stream, x, counts, nullptr);
+  if (!sum_before(*l.in[0], counts, blocks, l.stream)) return "no memory is left for it";
+  launch(list_set<T>, blocks, kThreads, 0, l.stream, x, counts, l.out[0]->as<int64_t>());
+  return kRan;
+}
+
 // ---- the check of indices --------------------------------------------------------------------------------------
 
 // The place of the first that is not in [low, high); before any was found all bits of it are set.
@@ -139,12 +209,15 @@ void register_index_cuda() {
   for_each_type(AllTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;
     constexpr DType t = dtype_v<T>;
-    using E = std::conditional_t<sizeof(T) == 1, uint8_t, std::conditional_t<sizeof(T) == 2, uint16_t,
-              std::conditional_t<sizeof(T) == 4, uint32_t, std::conditional_t<sizeof(T) == 8, uint64_t, Sixteen>>>>;
     add_kernel("gather", Device::cuda, t, "elements", gather);
     for (const char* op : {"index", "index_select"}) add_kernel(op, Device::cuda, t, "elements", index);
-    add_kernel("masked_fill", Device::cuda, t, "elements", masked_fill<E>);
+    add_kernel("masked_fill", Device::cuda, t, "elements", masked_fill<Bits<sizeof(T)>>);
+    if constexpr (!is_complex_v<T>) {
+      add_kernel("nonzero_count", Device::cuda, t, "tiles", nonzero_count<T>);
+      add_kernel("nonzero", Device::cuda, t, "tiles", nonzero<T>);
+    }
   });
+  register_index_put_cuda();
   add_kernel("first_outside", Device::cuda, DType::i64, "elements", first_outside);
 }
 

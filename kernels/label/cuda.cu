@@ -2,9 +2,12 @@
 #include "graft/kernels/cuda/compat.h"
 
 #include <algorithm>
+#include <cmath>
 #include "graft/kernels/cuda/element.h"
+#include "graft/kernels/cuda/group.h"
 #include "graft/kernels/cuda/register.h"
-#include "graft/kernels/cuda/strided.h"
+#include "graft/kernels/cuda/runtime.h"
+#include "graft/kernels/cuda/workspace.h"
 #include "graft/kernels/label/attrs.h"
 #include "graft/kernels/table.h"
 
@@ -138,6 +141,45 @@ template <class C> Decline embedding_grad(const Launch& l) {
   return kRan;
 }
 
+// In place (weight, index): a block has an index, and the row if it is the first to claim it.
+template <class C>
+__global__ __launch_bounds__(kThreads) void renorm_rows(std::byte* weight, const int64_t* index, unsigned* claimed, unsigned width, RenormAttrs a,
+                                                        bool largest, Groups g, DType dtype, unsigned bytes) {
+  GRAFT_SHARED(double, part, [kThreads]);
+  GRAFT_SHARED(unsigned, taken, [1]);
+  const size_t row = size_t(index[blockIdx.x]);
+  if (threadIdx.x == 0) taken[0] = atomicExch(&claimed[row], 1U);
+  __syncthreads();
+  if (taken[0]) return;
+  std::byte* w = weight + row * width * bytes;
+  double norm = 0;
+  for (unsigned j = threadIdx.x; j < width; j += kThreads) {
+    const double x = std::abs(double(load<C>(w + size_t(j) * bytes, dtype)));
+    norm = largest ? std::max(norm, x) : norm + std::pow(x, a.p);
+  }
+  norm = join_group(g, part, norm, [=](double x, double y) { return largest ? std::max(x, y) : x + y; });
+  if (!largest) norm = std::pow(norm, 1 / a.p);
+  if (norm <= a.max_norm) return;
+  const double scale = a.max_norm / (norm + 1e-7);
+  for (unsigned j = threadIdx.x; j < width; j += kThreads)
+    store(w + size_t(j) * bytes, dtype, C(double(load<C>(w + size_t(j) * bytes, dtype)) * scale));
+}
+template <class C> Decline embedding_renorm(const Launch& l) {
+  if (const Decline why = check(l)) return why;
+  const View &w = *l.out[0], &index = *l.in[1];
+  if (!w.contiguous) return kContiguous;
+  if (w.numel == 0 || index.numel == 0) return kRan;
+  const size_t claims = size_t(w.size[0]) * sizeof(unsigned);
+  const Workspace memory(w, claims);
+  auto* claimed = reinterpret_cast<unsigned*>(memory.get());
+  if (!claimed) return "no memory is left for it";
+  (void)runtime::set_bytes(claimed, 0, claims, l.stream);
+  const auto& a = l.attrs_as<RenormAttrs>();
+  launch(renorm_rows<C>, unsigned(index.numel), kThreads, 0, l.stream, w.data, index.as<const int64_t>(), claimed, unsigned(w.size[1]), a,
+         std::isinf(a.p), Groups(kThreads, false), w.dtype, unsigned(size_of(w.dtype)));
+  return kRan;
+}
+
 __global__ __launch_bounds__(kThreads) void mark_classes(int64_t* y, const int64_t* label, unsigned classes, unsigned count) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
   if (i < count) y[i] = label[i / classes] == int64_t(i % classes);
@@ -155,6 +197,7 @@ template <class C> void add_labels(DType t) {
   add_kernel("nll", Device::cuda, t, "labels", nll<C>);
   add_kernel("nll_grad", Device::cuda, t, "labels", nll_grad<C>);
   add_kernel("embedding_grad", Device::cuda, t, "rows", embedding_grad<C>);
+  add_kernel("embedding_renorm", Device::cuda, t, "rows", embedding_renorm<C>);
 }
 
 }  // namespace

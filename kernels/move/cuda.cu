@@ -1,6 +1,7 @@
 // Kernels on cuda that only move elements: copies between dtypes, layouts and devices, fill, concatenate, write a region.
 #include "graft/kernels/cuda/compat.h"
 
+#include "graft/kernels/cuda/bits.h"
 #include "graft/kernels/cuda/element.h"
 #include "graft/kernels/cuda/register.h"
 #include "graft/kernels/cuda/runtime.h"
@@ -16,13 +17,12 @@ namespace {
 
 using namespace cuda;
 
-// Elements of one size are moved as bits: one kernel per size instead of one per dtype.
-template <class Bits> __global__ __launch_bounds__(kThreads) void move_bits(Strided<2> s) {
+template <class E> __global__ __launch_bounds__(kThreads) void move_bits(Strided<2> s) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= s.count) return;
   int64_t at[2];
   s.offsets(i, at);
-  *reinterpret_cast<Bits*>(s.data[0] + at[0]) = *reinterpret_cast<const Bits*>(s.data[1] + at[1]);
+  *reinterpret_cast<E*>(s.data[0] + at[0]) = *reinterpret_cast<const E*>(s.data[1] + at[1]);
 }
 template <class C> __global__ __launch_bounds__(kThreads) void convert_elements(Strided<2> s) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
@@ -39,7 +39,6 @@ template <class T, class A> __global__ __launch_bounds__(kThreads) void add_elem
   atomicAdd(reinterpret_cast<A*>(s.data[0] + at[0]), *reinterpret_cast<const A*>(s.data[1] + at[1]));
 }
 
-struct alignas(16) Bits16 { uint64_t of[2]; };
 void (*mover(int64_t bytes))(Strided<2>) {
   switch (bytes) {
     case 1: return move_bits<uint8_t>;
@@ -110,20 +109,14 @@ template <class T> __global__ __launch_bounds__(kThreads) void fill_packs(T* y, 
   }
   for (int64_t i = first; i < count; ++i) y[i] = value;
 }
-template <class Bits> void fill_bits(const View& y, const void* value, void* stream) {
-  Bits bits;
-  std::memcpy(&bits, value, sizeof(Bits));
-  launch(fill_packs<Bits>, blocks_for(y.numel, kThreads * kPerPack<Bits>), kThreads, 0, stream, y.as<Bits>(), y.numel, bits);
-}
 template <class T> Decline fill(const Launch& l) {  // a new tensor: contiguous and aligned
+  using E = Bits<sizeof(T)>;
   const View& y = *l.out[0];
   if (y.numel == 0) return kRan;
   const T value = l.attrs_as<FillAttrs>().value.to<T>();
-  if constexpr (sizeof(T) == 1) fill_bits<uint8_t>(y, &value, l.stream);
-  else if constexpr (sizeof(T) == 2) fill_bits<uint16_t>(y, &value, l.stream);
-  else if constexpr (sizeof(T) == 4) fill_bits<uint32_t>(y, &value, l.stream);
-  else if constexpr (sizeof(T) == 8) fill_bits<uint64_t>(y, &value, l.stream);
-  else fill_bits<Bits16>(y, &value, l.stream);
+  E bits;
+  std::memcpy(&bits, &value, sizeof(E));
+  launch(fill_packs<E>, blocks_for(y.numel, kThreads * kPerPack<E>), kThreads, 0, l.stream, y.as<E>(), y.numel, bits);
   return kRan;
 }
 

@@ -1,10 +1,14 @@
 // Random numbers on cuda: the numbers of the cpu. Element i in logical order gets value i of the stream, wherever it lies.
+// Also permutations, and draws by weight.
 #include "graft/kernels/cuda/compat.h"
 
 #include "graft/kernels/cuda/element.h"
 #include "graft/kernels/cuda/register.h"
+#include "graft/kernels/cuda/runtime.h"
 #include "graft/kernels/cuda/strided.h"
 #include "graft/kernels/random/philox.h"
+#include "graft/kernels/sort/cuda.h"
+#include "graft/kernels/sort/cuda_block.h"
 #include "graft/kernels/table.h"
 
 namespace graft::inline v1 {
@@ -39,6 +43,122 @@ template <class Draw, class T> Decline draw(const Launch& l) {
   launch(draw_values<Draw, T>, blocks_for(counters), kThreads, 0, l.stream, l.attrs_as<Draw>(), out.as<T>(), out.numel, place);
   return kRan;
 }
+
+constexpr Decline kTooMany = "2^31 elements or more", kNoMemory = "no memory is left for it";
+
+// ---- permutations: 0..n-1 sorted by 64-bit random keys; equal keys stay in order -----------------------------------
+
+__global__ __launch_bounds__(kThreads) void draw_keys(Stream s, uint64_t* keys, unsigned n) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (i < n) keys[i] = word64(s, i);
+}
+// The first `keep` places of each row.
+__global__ __launch_bounds__(kThreads) void take_places(const unsigned* places, int64_t* y, unsigned n, Divider keep, unsigned count) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (i >= count) return;
+  const unsigned row = keep.divide(i);
+  y[i] = places[size_t(row) * n + (i - row * keep.divisor)];
+}
+Decline permutation(const Launch& l) {
+  const View& y = *l.out[0];
+  if (y.numel > INT32_MAX) return kTooMany;
+  if (y.numel == 0) return kRan;
+  const auto n = unsigned(y.numel);
+  KeyRows<uint64_t> rows(y, 1, n);
+  if (!rows.ok()) return kNoMemory;
+  launch(draw_keys, blocks_for(n), kThreads, 0, l.stream, l.attrs_as<PermutationDraw>().stream, rows.keys, n);
+  if (!rows.order(64, l.stream)) return kNoMemory;
+  launch(take_places, blocks_for(n), kThreads, 0, l.stream, rows.places, y.as<int64_t>(), n, Divider(n), n);
+  return kRan;
+}
+
+// ---- draws by weight -----------------------------------------------------------------------------------------------
+
+// Bit 0 of what is wrong: a weight is no weight; bit 1: a row, which a block has, lacks positive ones.
+__global__ __launch_bounds__(kThreads) void check_weights(const double* weights, unsigned n, int64_t needed, unsigned* wrong) {
+  GRAFT_SHARED(unsigned, part, [kWarps]);
+  const double* w = weights + size_t(blockIdx.x) * n;
+  unsigned positive = 0, total = 0;
+  bool bad = false;
+  for (unsigned i = threadIdx.x; i < n; i += kThreads) {
+    bad = bad || !(w[i] >= 0) || w[i] > 1.7976931348623157e308;
+    positive += w[i] > 0;
+  }
+  scan_block(positive, part, total);
+  if (bad) atomicOr(wrong, 1U);
+  if (threadIdx.x == 0 && total < needed) atomicOr(wrong, 2U);
+}
+// sums[i]: of the weights up to and with i. One thread of a block adds, in the order of the cpu, so that its sums are the cpu's.
+__global__ __launch_bounds__(kThreads) void sum_weights(const double* weights, double* sums, unsigned n) {
+  GRAFT_SHARED(double, tile, [kThreads * 4]);
+  const size_t row = size_t(blockIdx.x) * n;
+  double sum = 0;
+  for (unsigned start = 0; start < n; start += kThreads * 4) {
+    const unsigned count = min(n - start, kThreads * 4);
+    for (unsigned i = threadIdx.x; i < count; i += kThreads) tile[i] = weights[row + start + i];
+    __syncthreads();
+    if (threadIdx.x == 0)
+      for (unsigned i = 0; i < count; ++i) tile[i] = sum += tile[i];
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < count; i += kThreads) sums[row + start + i] = tile[i];
+    __syncthreads();
+  }
+}
+// With replacement: the place of a uniform number among the cumulated weights, or the last that is positive.
+__global__ __launch_bounds__(kThreads) void find_among_sums(const double* sums, int64_t* y, Stream s, unsigned n, Divider samples, unsigned count) {
+  const unsigned k = blockIdx.x * kThreads + threadIdx.x;
+  if (k >= count) return;
+  const double* row = sums + size_t(samples.divide(k)) * n;
+  const double all = row[n - 1], at = philox::unit64(word64(s, k)) * all;
+  unsigned low = 0, high = n;
+  while (low < high) {
+    const unsigned middle = low + (high - low) / 2;
+    if (row[middle] <= at && row[middle] < all) low = middle + 1;
+    else high = middle;
+  }
+  y[k] = low;
+}
+// Without: every weight w gets an exponential time of rate w, and the earliest win (Efraimidis and Spirakis, 2006).
+__global__ __launch_bounds__(kThreads) void draw_times(const double* weights, Stream s, uint64_t* keys, unsigned count) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (i < count) keys[i] = key_of(-std::log(philox::positive(word64(s, i))) / weights[i]);
+}
+
+Decline multinomial(const Launch& l) {
+  const auto& d = l.attrs_as<MultinomialDraw>();
+  const View &weights = *l.in[0], &y = *l.out[0];
+  if (weights.numel > INT32_MAX || y.numel > INT32_MAX) return kTooMany;
+  const int64_t n = weights.size[weights.rank - 1], rows = weights.numel / n;
+  if (rows == 0) return kRan;
+  const auto* w = weights.as<const double>();
+  const auto count = unsigned(weights.numel), taken = unsigned(y.numel), row = unsigned(n);
+  const Workspace flag(weights, sizeof(unsigned));
+  auto* wrong = reinterpret_cast<unsigned*>(flag.get());
+  if (!wrong) return kNoMemory;
+  (void)runtime::set_bytes(wrong, 0, sizeof(*wrong), l.stream);
+  launch(check_weights, unsigned(rows), kThreads, 0, l.stream, w, row, d.replacement ? 1 : d.samples, wrong);
+  unsigned found = 0;  // an error is the host's, so that this waits
+  (void)runtime::copy(&found, wrong, sizeof(found), l.stream);
+  (void)runtime::synchronize(l.stream);
+  if (found & 1U) return "a weight is negative, infinite or NaN";
+  if (found & 2U) return "too few weights are positive";
+  const Divider samples(unsigned(d.samples));
+  if (d.replacement) {
+    const Workspace memory(weights, count * sizeof(double));
+    auto* sums = reinterpret_cast<double*>(memory.get());
+    if (!sums) return kNoMemory;
+    launch(sum_weights, unsigned(rows), kThreads, 0, l.stream, w, sums, row);
+    launch(find_among_sums, blocks_for(taken), kThreads, 0, l.stream, sums, y.as<int64_t>(), d.stream, row, samples, taken);
+    return kRan;
+  }
+  KeyRows<uint64_t> times(weights, rows, n);
+  if (!times.ok()) return kNoMemory;
+  launch(draw_times, blocks_for(count), kThreads, 0, l.stream, w, d.stream, times.keys, count);
+  if (!times.order(64, l.stream)) return kNoMemory;
+  launch(take_places, blocks_for(taken), kThreads, 0, l.stream, times.places, y.as<int64_t>(), row, samples, taken);
+  return kRan;
+}
+
 template <class Draw, class T> void add() { add_kernel(Draw::name, Device::cuda, dtype_v<T>, "counters", draw<Draw, T>); }
 
 }  // namespace
@@ -53,6 +173,8 @@ void register_random_cuda() {
     add<IntegerDraw, T>(), add<BernoulliDraw, T>();
   });
   add<IntegerDraw, bool>(), add<BernoulliDraw, bool>();
+  add_kernel("randperm", Device::cuda, i64, "radix", permutation);
+  add_kernel("multinomial", Device::cuda, f64, "rows", multinomial);
 }
 
 }  // namespace graft

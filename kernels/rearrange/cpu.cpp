@@ -1,5 +1,5 @@
 // Kernels on cpu that place elements elsewhere: flip, roll, triangles, padding; and the sequences arange and linspace.
-#include "graft/kernels/rearrange/attrs.h"
+#include "graft/kernels/rearrange/parts.h"
 
 #include <algorithm>
 #include <array>
@@ -10,34 +10,13 @@
 namespace graft::inline v1 {
 namespace {
 
-// The part [start, start + length) of dimension `dim`.
-View part(View v, int dim, int64_t start, int64_t length) {
-  v.data += start * v.stride[dim] * size_of(v.dtype);
-  v.numel = v.size[dim] ? v.numel / v.size[dim] * length : 0;
-  v.size[dim] = length;
-  v.contiguous = false;
-  return v;
-}
-
 Decline flip(const Launch& l) {
-  View x = *l.in[0];
-  if (x.numel == 0) return kRan;
-  x.contiguous = false;
-  for (int d = 0; d < x.rank; ++d) {
-    if (!(l.attrs_as<FlipAttrs>().dims >> d & 1U)) continue;
-    x.data += (x.size[d] - 1) * x.stride[d] * size_of(x.dtype);
-    x.stride[d] = -x.stride[d];
-  }
-  copy_into(*l.out[0], x);
+  copy_into(*l.out[0], flipped(*l.in[0], l.attrs_as<FlipAttrs>().dims));
   return kRan;
 }
 
 Decline roll(const Launch& l) {
-  const auto [dim, shift] = l.attrs_as<RollAttrs>();
-  const View &x = *l.in[0], &y = *l.out[0];
-  const int64_t rest = x.size[dim] - shift;
-  copy_into(part(y, dim, shift, rest), part(x, dim, 0, rest));
-  copy_into(part(y, dim, 0, shift), part(x, dim, rest, shift));
+  each_part_of_roll(l, [](const View& to, const View& from) { copy_into(to, from); });
   return kRan;
 }
 
