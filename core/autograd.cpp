@@ -61,7 +61,12 @@ static Ref<Node> make_node(const Call& call, std::span<TensorImpl* const> out, u
   auto node = Ref<Node>::adopt(construct<Node>(at, 1).data());
   node->bytes = uint32_t(bytes);
   node->op = &call.op;
-  node->edges = construct<Edge>(at, n);
+  auto* edges = reinterpret_cast<Edge*>(at);
+  for (size_t i = 0; i < n; ++i) {
+    new (edges + i) Edge(edge_of(*call.in[i]));  // which may throw
+    node->edges = {edges, i + 1};
+  }
+  at += n * sizeof(Edge);
   node->outputs = construct<NodeOutput>(at, out.size());
   node->saved_in = construct<SavedInput>(at, saved_in);
   node->saved_out = construct<SavedOutput>(at, saved_out);
@@ -70,7 +75,6 @@ static Ref<Node> make_node(const Call& call, std::span<TensorImpl* const> out, u
   if (call.attrs.size) node->attrs.data = std::memcpy(at, call.attrs.data, call.attrs.size);
   if (t_modes.anomaly) [[unlikely]] node->note.reset(new NodeNote{{}, current_path()});
 
-  for (size_t i = 0; i < n; ++i) node->edges[i] = edge_of(*call.in[i]);
   for (size_t i = 0; i < shapes; ++i) node->shapes[i] = Shape(call.in[i]->view);
   save_inputs(*node, call, reads);
   for (size_t i = 0; i < out.size(); ++i) {
@@ -246,7 +250,7 @@ const Tensor& Backward::g(int i) const {
   return o.sum;
 }
 Tensor& Backward::many(int i) {
-  if (many_.empty()) many_.resize(node_.edges.size() - few_.size());
+  if (!many_) many_ = std::make_unique<Tensor[]>(node_.edges.size() - few_.size());
   return many_[size_t(i) - few_.size()];
 }
 

@@ -117,7 +117,7 @@ class Backward {
   const void* context_ = nullptr;  // of wanted_, which grad() sets to skip what its inputs do not need
   bool (*wanted_)(const void*, const Edge&) = nullptr;
   std::array<Tensor, 4> few_;
-  Tensors many_;
+  std::unique_ptr<Tensor[]> many_;  // the others
   Tensor& many(int i);
 };
 

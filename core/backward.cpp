@@ -28,12 +28,11 @@ void accumulate_grad(TensorImpl& leaf, Tensor g, bool create_graph) {
 
 class Pass {
  public:
-  explicit Pass(const GradOptions& o)
-      : create_graph_(o.create_graph), retain_graph_(o.retain_graph || o.create_graph), modes_before_(t_modes) {
-    t_modes.grad = o.create_graph;
+  Pass(bool retain_graph, bool create_graph)
+      : create_graph_(create_graph), retain_graph_(retain_graph || create_graph), modes_before_(t_modes) {
+    t_modes.grad = create_graph;
     t_modes.inference = false;
-    nodes_.swap(scratch().nodes);
-    ready_.swap(scratch().ready);
+    lists_.swap(spare());
   }
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
@@ -49,10 +48,14 @@ class Pass {
   struct KeyHash {
     size_t operator()(const Key& k) const { return std::hash<const void*>()(k.first) * 31 + k.second; }
   };
-  struct Scratch { std::vector<Node*> nodes, ready; };
-  static Scratch& scratch() {
-    static thread_local Scratch s;
-    return s;
+  struct Lists {  // a thread's passes hand them on, so that a pass allocates nothing
+    std::vector<Node*> nodes, ready;
+    std::vector<std::pair<Edge, Tensor>> seeds;
+    void swap(Lists& o) noexcept { nodes.swap(o.nodes), ready.swap(o.ready), seeds.swap(o.seeds); }
+  };
+  static Lists& spare() {
+    static thread_local Lists lists;
+    return lists;
   }
   static Key key(const Edge& e) { return e.node ? Key(e.node.get(), e.slot) : Key(e.leaf.get(), 0); }
 
@@ -70,8 +73,7 @@ class Pass {
   const bool create_graph_, retain_graph_;
   const Modes modes_before_;
   const uint64_t id_ = ++next_id_;
-  std::vector<Node*> nodes_, ready_;
-  std::vector<std::pair<Edge, Tensor>> seeds_;
+  Lists lists_;
   bool capturing_ = false;
   std::unordered_map<Key, Tensor, KeyHash> captures_;
   struct LeafSum { Tensor sum; uint32_t pending = 0; };
@@ -83,16 +85,16 @@ std::atomic<uint64_t> Pass::next_id_{0};
 Pass::~Pass() {
   t_modes.grad = modes_before_.grad;
   t_modes.inference = modes_before_.inference;
-  for (Node* n : nodes_) {
+  for (Node* n : lists_.nodes) {
     for (NodeOutput& o : n->outputs) o.sum = Tensor();
     n->pending = 0;
     n->needed = true;
     n->pass.store(0, std::memory_order_release);
   }
-  nodes_.clear();
-  ready_.clear();
-  nodes_.swap(scratch().nodes);
-  ready_.swap(scratch().ready);
+  lists_.nodes.clear();
+  lists_.ready.clear();
+  lists_.seeds.clear();
+  lists_.swap(spare());
 }
 
 bool Pass::claim(Node* n) {
@@ -101,7 +103,7 @@ bool Pass::claim(Node* n) {
   owner = 0;
   GRAFT_CHECK(n->pass.compare_exchange_strong(owner, id_, std::memory_order_acquire), "backward: ", n->op->name,
               " is in a graph that another backward pass is going through");
-  nodes_.push_back(n);
+  lists_.nodes.push_back(n);
   return true;
 }
 
@@ -110,7 +112,7 @@ void Pass::capture(const Tensors& inputs) {
   for (const Tensor& t : inputs) captures_.emplace(key(edge_of(*t.impl())), Tensor());
 }
 
-void Pass::seed(const Tensor& output, const Tensor& g) { seeds_.emplace_back(edge_of(*output.impl()), g); }
+void Pass::seed(const Tensor& output, const Tensor& g) { lists_.seeds.emplace_back(edge_of(*output.impl()), g); }
 
 void Pass::count_edges() {
   const auto count = [this](const Edge& e, bool from_node) {
@@ -121,16 +123,16 @@ void Pass::count_edges() {
       ++watched_[e.leaf.get()].pending;
     }
   };
-  for (const auto& [edge, g] : seeds_) count(edge, false);
-  for (size_t i = 0; i < nodes_.size(); ++i)  // NOLINT(modernize-loop-convert): grows while it runs
-    for (const Edge& e : nodes_[i]->edges) count(e, true);
+  for (const auto& [edge, g] : lists_.seeds) count(edge, false);
+  for (size_t i = 0; i < lists_.nodes.size(); ++i)  // NOLINT(modernize-loop-convert): grows while it runs
+    for (const Edge& e : lists_.nodes[i]->edges) count(e, true);
 }
 
 // grad(): only nodes on a way to a captured input run. In topological order, inputs last; then read backwards.
 void Pass::mark_needed() {
   std::vector<Node*> order;
   std::unordered_map<Node*, uint32_t> pending;
-  for (Node* n : nodes_) {
+  for (Node* n : lists_.nodes) {
     pending[n] = n->pending;
     if (n->pending == 0) order.push_back(n);
   }
@@ -191,7 +193,7 @@ void Pass::execute(Node& n) {
 // One of the deliveries that an edge's end waits for has come, or will never come.
 void Pass::settle(const Edge& e) {
   if (e.node) {
-    if (--e.node->pending == 0) ready_.push_back(e.node.get());
+    if (--e.node->pending == 0) lists_.ready.push_back(e.node.get());
   } else if (e.leaf && !watched_.empty()) {
     const auto it = watched_.find(e.leaf.get());
     if (it != watched_.end() && --it->second.pending == 0) finish_leaf(*e.leaf, std::move(it->second.sum));
@@ -213,15 +215,15 @@ void Pass::finish_leaf(TensorImpl& leaf, Tensor g) {
 void Pass::run() {
   count_edges();
   if (capturing_) mark_needed();
-  for (const auto& [edge, g] : seeds_) {
+  for (const auto& [edge, g] : lists_.seeds) {
     deliver(edge, g);
     if (!edge.node) settle(edge);
-    else if (edge.node->pending == 0 && std::ranges::find(ready_, edge.node.get()) == ready_.end())
-      ready_.push_back(edge.node.get());
+    else if (edge.node->pending == 0 && std::ranges::find(lists_.ready, edge.node.get()) == lists_.ready.end())
+      lists_.ready.push_back(edge.node.get());
   }
-  while (!ready_.empty()) {
-    Node& n = *ready_.back();
-    ready_.pop_back();
+  while (!lists_.ready.empty()) {
+    Node& n = *lists_.ready.back();
+    lists_.ready.pop_back();
     execute(n);
     for (NodeOutput& o : n.outputs) o.sum = Tensor();
     for (const Edge& e : n.edges) settle(e);
@@ -238,6 +240,7 @@ static Tensor seed_for(std::string_view who, const Tensor& output, const Tensor&
                 output);
     GRAFT_CHECK(!is_complex(output.dtype()), ErrorCode::autograd, who, ": a gradient can be left out for real outputs only, not for ",
                 output);
+    if (output.dim() == 0 && !t_modes.dry_run) return scalar_tensor(1, output.options());
     return ones(output.shape(), output.options());
   }
   GRAFT_CHECK(g.shape() == output.shape(), ErrorCode::shape_mismatch, who, ": the gradient ", g, " has another shape than its output ",
@@ -247,7 +250,7 @@ static Tensor seed_for(std::string_view who, const Tensor& output, const Tensor&
   return g;
 }
 
-static void seed_all(Pass& pass, std::string_view who, const Tensors& outputs, const Tensors& gradients) {
+static void seed_all(Pass& pass, std::string_view who, std::span<const Tensor> outputs, std::span<const Tensor> gradients) {
   GRAFT_CHECK(gradients.empty() || gradients.size() == outputs.size(), ErrorCode::autograd, who, ": ", gradients.size(),
               " gradients for ", outputs.size(), " outputs");
   for (size_t i = 0; i < outputs.size(); ++i)
@@ -262,7 +265,7 @@ static void check_requires_grad(std::string_view who, const Tensors& inputs) {
 
 Tensors grad(const Tensors& outputs, const Tensors& inputs, const GradOptions& options) {
   check_requires_grad("grad", inputs);
-  Pass pass(options);
+  Pass pass(options.retain_graph, options.create_graph);
   pass.capture(inputs);
   seed_all(pass, "grad", outputs, options.grad_outputs);
   pass.run();
@@ -277,18 +280,21 @@ Tensors grad(const Tensors& outputs, const Tensors& inputs, const GradOptions& o
   return result;
 }
 
-void backward(const Tensors& outputs, const GradOptions& options, const Tensors& inputs) {
+static void run_backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients, bool retain_graph,
+                         bool create_graph, const Tensors& inputs) {
   check_requires_grad("backward", inputs);
-  Pass pass(options);
+  Pass pass(retain_graph, create_graph);
   if (!inputs.empty()) pass.capture(inputs);
-  seed_all(pass, "backward", outputs, options.grad_outputs);
+  seed_all(pass, "backward", outputs, gradients);
   pass.run();
   for (const Tensor& t : inputs)
-    if (Tensor g = pass.captured(t); g.defined() && !t_modes.dry_run) accumulate_grad(*t.impl(), std::move(g), options.create_graph);
+    if (Tensor g = pass.captured(t); g.defined() && !t_modes.dry_run) accumulate_grad(*t.impl(), std::move(g), create_graph);
 }
-
+void backward(const Tensors& outputs, const GradOptions& options, const Tensors& inputs) {
+  run_backward(outputs, options.grad_outputs, options.retain_graph, options.create_graph, inputs);
+}
 void Tensor::backward(const Tensor& gradient, bool retain_graph, bool create_graph, const Tensors& inputs) const {
-  v1::backward({*this}, {.grad_outputs = {gradient}, .retain_graph = retain_graph, .create_graph = create_graph}, inputs);
+  run_backward({this, 1}, {&gradient, 1}, retain_graph, create_graph, inputs);
 }
 
 }  // namespace graft

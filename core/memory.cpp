@@ -199,26 +199,34 @@ void* hand_out(void* block, [[maybe_unused]] size_t bytes, int c) {
 
 }  // namespace
 
-void* allocate(size_t bytes) {
-  ThreadCache& cache = t_cache;
-  if (cache.hook) [[unlikely]] cache.hook(bytes, cache.hook_context);
-  if (bytes > size_t{1} << 46) throw std::bad_alloc();
-  const int c = class_of(bytes);
-  Bin& bin = cache.bins[c];
-  Block* block = bin.head;
-  if (!block) [[unlikely]] return hand_out(take_shared(c), bytes, c);
+static void* take(Bin& bin, Block* block, size_t bytes, int c) {
   ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
   bin.head = block->next;
   ++bin.room;
   return hand_out(block, bytes, c);
 }
+[[gnu::noinline]] static void* allocate_any(size_t bytes) {
+  ThreadCache& cache = t_cache;
+  if (cache.hook) [[unlikely]] cache.hook(bytes, cache.hook_context);
+  if (bytes > size_t{1} << 46) throw std::bad_alloc();
+  const int c = class_of(bytes);
+  Bin& bin = cache.bins[c];
+  return bin.head ? take(bin, bin.head, bytes, c) : hand_out(take_shared(c), bytes, c);
+}
+void* allocate(size_t bytes) {
+  ThreadCache& cache = t_cache;
+  if (bytes - 1 < kFine && !cache.hook) [[likely]] {
+    const int c = int((bytes - 1) / kAlign);
+    if (Bin& bin = cache.bins[c]; bin.head) [[likely]] return take(bin, bin.head, bytes, c);
+  }
+  return allocate_any(bytes);
+}
 
 void release(void* block, size_t bytes) noexcept {
-  ThreadCache& cache = t_cache;
-  const int c = class_of(bytes);
+  const int c = bytes - 1 < kFine ? int((bytes - 1) / kAlign) : class_of(bytes);
   auto* b = static_cast<Block*>(block);
   ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Block));
-  Bin& bin = cache.bins[c];
+  Bin& bin = t_cache.bins[c];
   bin.released.increment();
   if (bin.room == 0) [[unlikely]] return give_shared(b, c);
   --bin.room;

@@ -76,11 +76,15 @@ Shape broadcast_shapes(const Infer& c, const View& a, const View& b) {
   return shape;
 }
 void infer_broadcast(Infer& c) {
-  copy_sizes(c.out(), c.in(0));
-  for (int i = 1; i < c.inputs(); ++i)
+  const View& x = c.in(0);
+  bool same = true, contiguous = x.contiguous;
+  for (int i = 1; i < c.inputs(); ++i) {
+    same = same && same_sizes(x, c.in(i));
+    contiguous = contiguous && c.in(i).contiguous;
+  }
+  copy_sizes(c.out(), x);
+  for (int i = 1; !same && i < c.inputs(); ++i)
     if (!same_sizes(c.out(), c.in(i))) set_shape(c.out(), broadcast_shapes(c, c.out(), c.in(i)));
-  bool contiguous = true;
-  for (int i = 0; i < c.inputs(); ++i) contiguous = contiguous && c.in(i).contiguous;
   if (!contiguous) keep_layout(c);
 }
 
@@ -142,7 +146,7 @@ static Tensors promoted(const Call& call) {
 }
 
 // The dtype that selects a kernel is that of input 0; of output 0 for an op without inputs.
-static const Candidate* run_candidates(const Call& call, const Launch& launch) {
+[[gnu::always_inline]] static inline const Candidate* run_candidates(const Call& call, const Launch& launch) {
   const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
   const OpEntry* entry = call.op.entry.load(std::memory_order_acquire);
   if (!entry) [[unlikely]] entry = intern_op(call.op);
@@ -161,7 +165,7 @@ static const Candidate* run_candidates(const Call& call, const Launch& launch) {
     fail(ErrorCode::device_error, call.op.name, ": ", why, ": ", launch.in.empty() ? concat(*launch.out[0]) : describe(call.in));
   return ran;
 }
-static const Candidate* launch(const Call& call, const Launch& launch) {
+[[gnu::always_inline]] static inline const Candidate* launch(const Call& call, const Launch& launch) {
   const View& key = launch.in.empty() ? *launch.out[0] : *launch.in[0];
   // A copy between GPUs runs on the stream of its result, whose memory may have just come from earlier work there.
   const Device where = launch.out.empty() || launch.out[0]->device.type == Device::cpu ? key.device : launch.out[0]->device;

@@ -26,7 +26,7 @@ template <class T> class Ref {
     return *this;
   }
   // The sole owner needs no locked instruction: nobody else can be adding a count (there are no weak ones).
-  ~Ref() {
+  [[gnu::always_inline]] ~Ref() {
     if (p_ && (p_->unique() || p_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1)) destroy(p_);
   }
   T* get() const { return p_; }

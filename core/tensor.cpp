@@ -56,8 +56,8 @@ void set_contiguous(View& v) {
   bool zero = false, overflow = false;
   for (int i = v.rank - 1; i >= 0; --i) {
     v.stride[i] = step;
-    zero = zero || v.size[i] == 0;
-    overflow = overflow || __builtin_mul_overflow(step, std::max<int64_t>(v.size[i], 1), &step);
+    if (v.size[i] == 0) [[unlikely]] zero = true;  // of the others the strides count as if it were 1
+    else overflow |= __builtin_mul_overflow(step, v.size[i], &step);
   }
   v.numel = zero ? 0 : step;
   v.contiguous = true;

@@ -40,6 +40,7 @@ void parallel_run(int64_t begin, int64_t end, int64_t grain, Range, void* contex
 
 template <class F> void parallel_for(int64_t begin, int64_t end, int64_t grain, F&& fn) {
   if (begin >= end) return;
+  if (end - begin <= grain) return void(fn(begin, end));
   using Fn = std::remove_reference_t<F>;
   detail::parallel_run(
       begin, end, grain, [](void* f, int64_t first, int64_t last) { (*static_cast<Fn*>(f))(first, last); },

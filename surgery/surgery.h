@@ -2,6 +2,7 @@
 #pragma once
 #include "graft/surgery/activation_checkpointing.h"
 #include "graft/surgery/activations.h"
+#include "graft/surgery/audit.h"
 #include "graft/surgery/batchnorm_swaps.h"
 #include "graft/surgery/blurpool.h"
 #include "graft/surgery/count.h"

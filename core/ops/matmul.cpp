@@ -95,14 +95,47 @@ static Tensor as_rows(const Tensor& x) {
   for (int i = 0; i + 1 < x.dim(); ++i) rows *= x.size(i);
   return x.reshape({rows, cols});
 }
+// (g[n, out], x[n, in]) -> the gradient of weight[out, in] and, with a second output, of bias[out]: g is read in one call.
+static const OpDef linear_grad_op{
+    .name = "linear_grad",
+    .infer =
+        [](Infer& c) {
+          const View &g = c.in(0), &x = c.in(1);
+          c.out().rank = 2;
+          c.out().size[0] = g.size[1];
+          c.out().size[1] = x.size[1];
+          if (c.outputs() == 1) return;
+          View& bias = c.out(1);
+          bias.dtype = g.dtype;
+          bias.rank = 1;
+          bias.size[0] = g.size[1];
+        },
+    .backward =
+        [](Backward& b) {  // linear in g and in x
+          if (b.needs(0)) b.to(0) = b.outputs() > 1 ? linear(b.input(1), b.g(0), b.g(1)) : linear(b.input(1), b.g(0));
+          if (b.needs(1)) b.to(1) = matmul(b.input(0), b.g(0));
+        },
+    .reads = {input(1), input(0)},
+    .macs = [](const Call& c, std::span<const Tensor>) { return c.in[0]->view.numel * c.in[1]->view.size[1]; },
+};
 static const OpDef linear_op{
     .name = "linear",
     .infer = infer_linear,
     .backward =
         [](Backward& b) {
           if (b.needs(0)) b.to(0) = matmul(b.g(), conj(b.input(1)));
+          const bool biased = b.inputs() > 2 && b.needs(2);
+          if (b.needs(1) && !is_complex(b.g().dtype())) {
+            const Tensor g = as_rows(b.g()), x = as_rows(b.input(0));
+            TensorImpl* in[] = {g.impl(), x.impl()};
+            Tensor out[2];
+            apply_into({linear_grad_op, in, {}}, std::span(out, biased ? 2 : 1));
+            b.to(1) = std::move(out[0]);
+            if (biased) b.to(2) = std::move(out[1]);
+            return;
+          }
           if (b.needs(1)) b.to(1) = matmul(as_rows(b.g()).transpose(0, 1), conj(as_rows(b.input(0))));
-          if (b.inputs() > 2) b.to(2) = b.g();
+          if (biased) b.to(2) = b.g();
         },
     .reads = {input(1), input(0), 0},
     .macs = [](const Call& c, std::span<const Tensor>) { return c.in[0]->view.numel * c.in[1]->view.size[0]; },

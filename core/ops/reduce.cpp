@@ -114,7 +114,12 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
     ok = shape[i - lead] == 1;
   }
   GRAFT_CHECK(ok, "sum_to: a gradient ", x, " does not reduce to ", shape);
-  if (size_t(x.numel()) == numel_of(shape)) return x.reshape(shape);  // every sum would be of one number
+  if (size_t(x.numel()) == numel_of(shape)) {  // every sum would be of one number
+    if (a.keep) return x.reshape(shape);
+    Shape ones;
+    for (int i = 0; i < lead; ++i) ones.push_back(i);
+    return x.squeeze(ones);
+  }
   return apply(sum_op, a, x);
 }
 

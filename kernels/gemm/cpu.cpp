@@ -2,6 +2,7 @@
 #include <algorithm>
 #include "graft/kernels/gemm/gemm.h"
 #include "graft/kernels/isa.h"
+#include "graft/kernels/matmul/columns.h"
 #include "graft/kernels/packed.h"
 #include "graft/kernels/parallel.h"
 #include "graft/kernels/scratch.h"
@@ -103,8 +104,18 @@ template <class T> Decline linear(const Launch& l) {
   if constexpr (std::is_same_v<T, float>)
     if (l.packs && ys.col == 1 && linear_packed(*l.packs[1], w, x.as<float>(), xs, added, {y.as<float>(), ys.row, 1}, y.numel))
       return kRan;
-  product<T>(out ? y.numel / out : 0, out, in, x.as<T>(), xs, w.as<T>(), strides(w).transposed(), added, y.as<T>(),
+  const int64_t rows = x.rank == 2 ? x.size[0] : out ? y.numel / out : 0;
+  product<T>(rows, out, in, x.as<T>(), xs, w.as<T>(), strides(w).transposed(), added, y.as<T>(),
              ys.row, ys.col);
+  return kRan;
+}
+
+// g[n, out] x[n, in] -> weight[out, in], bias[out] where asked for
+template <class T> Decline linear_grad(const Launch& l) {
+  const View &g = *l.in[0], &x = *l.in[1];
+  const int64_t in = x.size[1];
+  product<T>(g.size[1], in, g.size[0], g.as<T>(), strides(g).transposed(), x.as<T>(), strides(x), nullptr, l.out[0]->as<T>(), in, 1);
+  if (l.out.size() > 1) sum_columns(g, l.out[1]->as<T>());
   return kRan;
 }
 
@@ -115,6 +126,7 @@ void register_gemm_cpu() {
     using T = typename decltype(tag)::type;
     add_kernel("matmul", Device::cpu, dtype_v<T>, "packed", matmul<T>);
     add_kernel("linear", Device::cpu, dtype_v<T>, "packed", linear<T>);
+    add_kernel("linear_grad", Device::cpu, dtype_v<T>, "packed", linear_grad<T>);
   };
   for_each_type(TypeList<float, Half, BFloat16>{}, add);
 }

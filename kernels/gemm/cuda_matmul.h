@@ -1,6 +1,7 @@
 // The products that matmul and linear are. A kernel of either is a function of the product, the output and the stream.
 #pragma once
 #include "graft/kernels/gemm/cuda_product.h"
+#include "graft/kernels/reduce/attrs.h"
 #include "graft/kernels/table.h"
 
 namespace graft::inline v1::cuda::gemm {
@@ -78,6 +79,20 @@ template <class Run> Decline linear(const Launch& l, Run run) {
   }
   choose_access(it, true, true, true);
   return run(it, y, l.stream);
+}
+
+// g[n, out] x[n, in] -> weight[out, in], bias[out] where asked for: a product, and the kernel of sum.
+template <class Run> Decline linear_grad(const Launch& l, Run run) {
+  const View& g = *l.in[0];
+  View turned = g;
+  std::swap(turned.size[0], turned.size[1]);
+  std::swap(turned.stride[0], turned.stride[1]);
+  const View* operands[] = {&turned, l.in[1]};
+  if (const Decline why = matmul(Launch{operands, l.out.first(1), nullptr, l.stream}, run)) return why;
+  if (l.out.size() == 1) return kRan;
+  static const OpEntry& sum = intern("sum");
+  const ReduceAttrs rows{1, 0};
+  return sum.first(Device::cuda, g.dtype)->run({l.in.first(1), l.out.subspan(1), &rows, l.stream});
 }
 
 }  // namespace graft::cuda::gemm

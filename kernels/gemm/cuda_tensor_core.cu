@@ -25,6 +25,7 @@ template <class T> void add() {
   static constexpr auto run = [](const gemm::MatmulProduct& p, const View& out, void* stream) { return tensor_cores<T>(p, out, stream); };
   add_kernel("matmul", Device::cuda, dtype_v<T>, "tensor_cores", [](const Launch& l) { return gemm::matmul(l, run); });
   add_kernel("linear", Device::cuda, dtype_v<T>, "tensor_cores", [](const Launch& l) { return gemm::linear(l, run); });
+  add_kernel("linear_grad", Device::cuda, dtype_v<T>, "tensor_cores", [](const Launch& l) { return gemm::linear_grad(l, run); });
 }
 
 }  // namespace

@@ -129,7 +129,8 @@ void run(const Product& p) {
 // A few rows with the columns of b contiguous: dot products, nothing is packed.
 void dot_rows(const Tiles& t, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, const Result& c,
               const Epilogue& e) {
-  const int64_t grain = std::max<int64_t>(16, kSerial / std::max<int64_t>(1, k * m));
+  constexpr int64_t kFew = 16;  // columns that are never divided among threads
+  const int64_t grain = n <= kFew ? n : std::max(kFew, kSerial / std::max<int64_t>(1, k * m));
   parallel_for(0, n, grain, [&](int64_t first, int64_t last) {
     for (int64_t i = 0; i < m; ++i) {
       float sums[64];

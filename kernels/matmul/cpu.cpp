@@ -1,5 +1,6 @@
 // Matrix products on cpu, reference: any strides, batches that broadcast. The packed kernels are earlier candidates.
 #include <algorithm>
+#include "graft/kernels/matmul/columns.h"
 #include "graft/kernels/table.h"
 
 namespace graft::inline v1 {
@@ -107,9 +108,21 @@ template <class T> Decline linear(const Launch& l) {
   return kRan;
 }
 
+// g[n, out] x[n, in] -> weight[out, in], bias[out] where asked for
+template <class T> Decline linear_grad(const Launch& l) {
+  const View &g = *l.in[0], &x = *l.in[1];
+  product<T>(g.as<T>(), transposed(matrix(g)), x.as<T>(), matrix(x), nullptr, 0, l.out[0]->as<T>());
+  if (l.out.size() > 1) sum_columns(g, l.out[1]->as<T>());
+  return kRan;
+}
+
 }  // namespace
 
 void register_matmul_cpu() {
+  for_each_type(FloatTypes{}, [](auto tag) {
+    using T = typename decltype(tag)::type;
+    add_kernel("linear_grad", Device::cpu, dtype_v<T>, "reference", linear_grad<T>);
+  });
   const auto add = [](auto tag) {
     using T = typename decltype(tag)::type;
     add_kernel("matmul", Device::cpu, dtype_v<T>, "reference", matmul<T>);

@@ -133,17 +133,36 @@ Decline check_divisor(const Launch& l, const Op& op, const Bound& bound) {
   return found ? kZero : kRan;
 }
 
-void run_contiguous(const Launch& l, Job& job) {
+// True if one row does it, in which an operand has step 1, or 0: one element that is spread over everything.
+bool is_row(const Launch& l, int64_t (&step)[1 + kMaxInputs]) {
+  const View& out = *l.out[0];
+  if (!out.contiguous) return false;
+  step[0] = 1;
+  for (size_t k = 0; k < l.in.size(); ++k) {
+    const View& v = *l.in[k];
+    const auto is_spread = [&v] {
+      for (int i = 0; i < v.rank; ++i)
+        if (v.size[i] != 1 && v.stride[i] != 0) return false;
+      return true;
+    };
+    if (v.contiguous && v.numel == out.numel) step[k + 1] = 1;
+    else if (is_spread()) step[k + 1] = 0;
+    else return false;
+  }
+  return true;
+}
+void run_row(const Launch& l, Job& job, const int64_t (&step)[1 + kMaxInputs]) {
   const View& out = *l.out[0];
   const int64_t bytes = out.numel * job.bytes[0];
   Operand o[1 + kMaxInputs] = {{out.data, 1}};
   for (int k = 1; k <= job.inputs; ++k) {
-    o[k] = {l.in[size_t(k) - 1]->data, 1};
+    o[k] = {l.in[size_t(k) - 1]->data, step[k]};
     if (o[k].data < out.data + bytes && out.data < o[k].data + out.numel * job.bytes[k]) job.stream = false;
   }
+  if (out.numel < 2 * kGrain && !job.stream) return block_row(o, out.numel, &job);
   parallel_for(0, out.numel, kGrain, [&](int64_t first, int64_t last) {
     Operand part[1 + kMaxInputs];
-    for (int k = 0; k <= job.inputs; ++k) part[k] = {o[k].data + first * job.bytes[k], 1};
+    for (int k = 0; k <= job.inputs; ++k) part[k] = {o[k].data + first * o[k].step * job.bytes[k], o[k].step};
     block_row(part, last - first, &job);
   });
 #if defined(__SSE2__)
@@ -183,7 +202,8 @@ Decline run(const Launch& l, const Op& op) {
     job.move[k] = k ? convert_row(in_row, in_memory) : convert_row(in_memory, in_row);
   }
   job.stream = covers && job.same[0] && out.numel * job.bytes[0] >= kStream;
-  if (covers) run_contiguous(l, job);
+  int64_t step[1 + kMaxInputs] = {1, 1, 1, 1};
+  if (covers || is_row(l, step)) run_row(l, job, step);
   else for_each_row_parallel(Launch{l.in, l.out, &job}, block_row);
   return kRan;
 }
