@@ -187,6 +187,7 @@ TEST(PoolKernels, adaptive_windows_equal_the_definition) {
   for (const auto& [in, out] : cases) {
     PoolAttrs a;
     a.rank = uint8_t(in.size());
+    a.adaptive = true;
     std::vector<int64_t> x{2, 9}, y{2, 9};
     x.insert(x.end(), in.begin(), in.end());
     y.insert(y.end(), out.begin(), out.end());

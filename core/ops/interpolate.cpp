@@ -5,7 +5,7 @@
 
 namespace graft::inline v1 {
 
-// (x [outer, n, inner], index [m, taps], weight [m, taps]) -> [outer, m, inner]; and its transpose.
+// (x [outer, n, inner], index [m, taps], weight [m, taps]) -> [outer, m, inner]; and its transpose. index ascends along m.
 static Tensor resample(const Tensor& x, const Tensor& index, const Tensor& weight);
 static Tensor resample_transposed(const Tensor& g, const Tensor& index, const Tensor& weight, int64_t n);
 static const OpDef resample_op{

@@ -112,7 +112,7 @@ MaxResult with_indices(const OpDef& op, const Tensor& x, const PoolingAttrs& a) 
   return {out[0], out[1]};
 }
 MaxResult without_batch(const MaxResult& r) { return {r.values.squeeze(0), r.indices.squeeze(0)}; }
-PoolAttrs of_rank(int rank) { return PoolAttrs{.rank = uint8_t(rank)}; }
+PoolAttrs adaptive_of(int rank) { return PoolAttrs{.rank = uint8_t(rank), .adaptive = true}; }
 Shape filled(const Shape& output, const Tensor& x) {  // -1 is the input's size
   Shape s = output;
   for (int i = 0; i < s.rank(); ++i) {
@@ -135,12 +135,12 @@ Tensor avg_pool(const Tensor& x, const PoolAttrs& a) {
 MaxResult adaptive_max_pool(const Tensor& x, const Shape& output) {
   if (x.dim() == output.rank() + 1) return without_batch(adaptive_max_pool(x.unsqueeze(0), output));
   GRAFT_CHECK(x.dim() == output.rank() + 2, ErrorCode::shape_mismatch, "adaptive_max_pool: output size ", output, " for ", x);
-  return with_indices(adaptive_max_pool_op, x, attrs_for(x, of_rank(output.rank()), filled(output, x)));
+  return with_indices(adaptive_max_pool_op, x, attrs_for(x, adaptive_of(output.rank()), filled(output, x)));
 }
 Tensor adaptive_avg_pool(const Tensor& x, const Shape& output) {
   if (x.dim() == output.rank() + 1) return adaptive_avg_pool(x.unsqueeze(0), output).squeeze(0);
   GRAFT_CHECK(x.dim() == output.rank() + 2, ErrorCode::shape_mismatch, "adaptive_avg_pool: output size ", output, " for ", x);
-  return apply(adaptive_avg_pool_op, attrs_for(x, of_rank(output.rank()), filled(output, x)), x);
+  return apply(adaptive_avg_pool_op, attrs_for(x, adaptive_of(output.rank()), filled(output, x)), x);
 }
 
 }  // namespace graft

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include "graft/kernels/conv/attrs.h"
+#include "graft/kernels/view.h"
 
 namespace graft::inline v1::conv {
 
@@ -19,10 +20,30 @@ struct Geometry {
   int64_t out_points() const { return out[0] * out[1] * out[2]; }
 };
 
+// `in` is the side that has padding, `out` the one whose positions are multiplied by the stride.
+inline Geometry geometry_of(const ConvAttrs& a, const View& in, const View& out, const View& w) {
+  Geometry g{.n = in.size[0], .ci = in.size[1], .co = out.size[1], .groups = a.groups};
+  for (int i = 0; i < a.rank; ++i) {
+    const int d = 3 - a.rank + i;
+    g.in[d] = in.size[2 + i];
+    g.out[d] = out.size[2 + i];
+    g.k[d] = w.size[2 + i];
+    g.stride[d] = a.stride[i];
+    g.pad[d] = a.padding[i];
+    g.dilation[d] = a.dilation[i];
+  }
+  return g;
+}
+
 // Strides in elements of x, y [n, channel, spatial] or of weights [out, in, kernel].
 struct Strides {
   int64_t n = 0, c = 0, s[3] = {0, 0, 0};
 };
+inline Strides strides_of(const View& v) {
+  Strides to{.n = v.stride[0], .c = v.stride[1]};
+  for (int i = 2; i < v.rank; ++i) to.s[3 - v.rank + i] = v.stride[i];
+  return to;
+}
 
 template <class T> struct Image {
   T* data = nullptr;

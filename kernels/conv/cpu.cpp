@@ -6,28 +6,10 @@
 namespace graft::inline v1 {
 namespace {
 
-using conv::Geometry;
+using conv::geometry_of;
 using conv::Image;
 
-template <class T> Image<T> image(const View& v) {
-  Image<T> m{.data = v.as<T>(), .stride = {.n = v.stride[0], .c = v.stride[1]}};
-  for (int i = 2; i < v.rank; ++i) m.stride.s[3 - v.rank + i] = v.stride[i];
-  return m;
-}
-// `in` is the side that has padding, `out` the one whose positions are multiplied by the stride.
-Geometry geometry(const ConvAttrs& a, const View& in, const View& out, const View& w) {
-  Geometry g{.n = in.size[0], .ci = in.size[1], .co = out.size[1], .groups = a.groups};
-  for (int i = 0; i < a.rank; ++i) {
-    const int d = 3 - a.rank + i;
-    g.in[d] = in.size[2 + i];
-    g.out[d] = out.size[2 + i];
-    g.k[d] = w.size[2 + i];
-    g.stride[d] = a.stride[i];
-    g.pad[d] = a.padding[i];
-    g.dilation[d] = a.dilation[i];
-  }
-  return g;
-}
+template <class T> Image<T> image(const View& v) { return {v.as<T>(), conv::strides_of(v)}; }
 
 // The two families of functions under one name, so that the ops are written once.
 struct Reference {
@@ -53,23 +35,23 @@ template <class T, class F> Decline forward(const Launch& l) {
   }
   if (a.has_residual) e.residual = image<const T>(*l.in[a.has_bias ? 3 : 2]);
   const auto xs = image<const T>(x), ws = image<const T>(w);
-  if (a.transposed) return result(F::template data<T>(geometry(a, y, x, w), xs, ws, image<T>(y), e));
-  return result(F::template forward<T>(geometry(a, x, y, w), xs, ws, image<T>(y), e));
+  if (a.transposed) return result(F::template data<T>(geometry_of(a, y, x, w), xs, ws, image<T>(y), e));
+  return result(F::template forward<T>(geometry_of(a, x, y, w), xs, ws, image<T>(y), e));
 }
 template <class T, class F> Decline backward_data(const Launch& l) {
   const auto& a = l.attrs_as<ConvAttrs>();
   const View &g = *l.in[0], &w = *l.in[1], &dx = *l.out[0];
   const auto gs = image<const T>(g), ws = image<const T>(w);
   const conv::Epilogue<T> none;
-  if (a.transposed) return result(F::template forward<T>(geometry(a, g, dx, w), gs, ws, image<T>(dx), none));
-  return result(F::template data<T>(geometry(a, dx, g, w), gs, ws, image<T>(dx), none));
+  if (a.transposed) return result(F::template forward<T>(geometry_of(a, g, dx, w), gs, ws, image<T>(dx), none));
+  return result(F::template data<T>(geometry_of(a, dx, g, w), gs, ws, image<T>(dx), none));
 }
 template <class T, class F> Decline backward_weight(const Launch& l) {
   const auto& a = l.attrs_as<ConvAttrs>();
   const View &g = *l.in[0], &x = *l.in[1], &dw = *l.out[0];
   const auto gs = image<const T>(g), xs = image<const T>(x);
-  if (a.transposed) return result(F::template weight<T>(geometry(a, g, x, dw), gs, xs, image<T>(dw)));
-  return result(F::template weight<T>(geometry(a, x, g, dw), xs, gs, image<T>(dw)));
+  if (a.transposed) return result(F::template weight<T>(geometry_of(a, g, x, dw), gs, xs, image<T>(dw)));
+  return result(F::template weight<T>(geometry_of(a, x, g, dw), xs, gs, image<T>(dw)));
 }
 
 template <class T, class F> void add(const char* name) {

@@ -69,6 +69,29 @@ template <class C> __device__ inline void store(std::byte* p, DType t, C x) {
   } else store_rare(p, t, x);
 }
 
+// The same where the dtype is one that is computed in C: floats are told apart without a call, which costs registers.
+template <class C> __device__ inline C load_own(const std::byte* p, DType t) {
+  if constexpr (std::is_same_v<C, float>) {
+    if (t == f32) return *reinterpret_cast<const float*>(p);
+    const uint16_t bits = *reinterpret_cast<const uint16_t*>(p);
+    return t == bf16 ? convert_element<float>(BFloat16::from_bits(bits)) : convert_element<float>(Half::from_bits(bits));
+  } else if constexpr (std::is_same_v<C, double>) {
+    return *reinterpret_cast<const double*>(p);
+  } else {
+    return load<C>(p, t);
+  }
+}
+template <class C> __device__ inline void store_own(std::byte* p, DType t, C x) {
+  if constexpr (std::is_same_v<C, float>) {
+    if (t == f32) *reinterpret_cast<float*>(p) = x;
+    else *reinterpret_cast<uint16_t*>(p) = t == bf16 ? convert_element<BFloat16>(x).bits : convert_element<Half>(x).bits;
+  } else if constexpr (std::is_same_v<C, double>) {
+    *reinterpret_cast<double*>(p) = x;
+  } else {
+    store(p, t, x);
+  }
+}
+
 // n neighbours as one access of n * sizeof(T) bytes, at most 16.
 template <class T, int n> struct alignas(sizeof(T) * n) Pack { T of[n]; };
 template <class T> inline constexpr int kPerPack = int(16 / sizeof(T));

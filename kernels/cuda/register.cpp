@@ -3,6 +3,7 @@
 namespace graft::inline v1 {
 
 void register_cuda_kernels() {
+  register_conv_cuda();
   register_gemm_cuda();
   register_index_cuda();
   register_label_cuda();
@@ -10,9 +11,11 @@ void register_cuda_kernels() {
   register_norm_cuda();
   register_optimizer_cuda();
   register_pointwise_cuda();
+  register_pool_cuda();
   register_random_cuda();
   register_rearrange_cuda();
   register_reduce_cuda();
+  register_resample_cuda();
   register_softmax_cuda();
   register_sort_cuda();
 }

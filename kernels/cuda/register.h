@@ -6,6 +6,11 @@ namespace graft::inline v1 {
 
 void register_cuda_kernels();  // all of them; kernels/table.cpp calls it once. Nothing in a build without CUDA
 
+void register_attention_cuda();
+void register_attention_tensor_core_cuda();  // part of register_attention_cuda()
+void register_conv_cuda();
+void register_conv_direct_cuda();       // part of register_conv_cuda()
+void register_conv_tensor_core_cuda();  // as well
 void register_gemm_cuda();
 void register_gemm_tensor_core_cuda();  // part of register_gemm_cuda()
 void register_index_cuda();
@@ -14,9 +19,11 @@ void register_label_cuda();
 void register_move_cuda();
 void register_norm_cuda();
 void register_optimizer_cuda();
+void register_pool_cuda();
 void register_random_cuda();
 void register_rearrange_cuda();
 void register_reduce_cuda();
+void register_resample_cuda();
 void register_softmax_cuda();
 void register_sort_cuda();
 void register_pointwise_cuda();

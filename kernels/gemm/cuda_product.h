@@ -3,12 +3,18 @@
 #pragma once
 #include "graft/kernels/cuda/element.h"
 #include "graft/kernels/cuda/strided.h"
+#include "graft/kernels/pointwise/activation.h"
 
 namespace graft::inline v1::cuda::gemm {
 
-enum class Activation : uint8_t { none, relu, relu6 };
+enum class Activation : uint8_t { none, relu, relu6, gelu, gelu_tanh };
 template <class C> __device__ inline C activate(C v, Activation f) {
-  if (f != Activation::none && v < C(0)) v = C(0);  // NaN stays
+  if (f == Activation::none) return v;
+  if constexpr (std::is_floating_point_v<C>) {
+    if (f == Activation::gelu) return math::Gelu{}(v);
+    if (f == Activation::gelu_tanh) return math::GeluTanh{}(v);
+  }
+  if (v < C(0)) v = C(0);  // NaN stays
   if (f == Activation::relu6 && v > C(6)) v = C(6);
   return v;
 }
@@ -55,13 +61,11 @@ struct Digits {
   int64_t channel_step = 0;     // in elements
   int first[3] = {0, 0, 0}, step[3] = {0, 0, 0};  // coordinate of a position: first + position * step
 };
-// The coordinates of a row and of a k add up; outside of [0, limit) there are zeros. With `divisor` they are multiples of it.
+// The coordinates of a row and of a k add up; outside of [0, limit) there are zeros.
 struct Gather : Memory {
   Digits row, k;
   int64_t step[3] = {0, 0, 0};
   int limit[3] = {1, 1, 1};
-  Divider divisor[3];
-  bool divides = false;
 
   struct Place {
     int64_t base;
@@ -93,12 +97,7 @@ struct Gather : Memory {
     bool inside = r.inside && c.inside;
     int64_t at = r.base + c.base;
     for (int x = 0; x < 3; ++x) {
-      int u = r.at[x] + c.at[x];
-      if (divides) {
-        const auto q = int(divisor[x].divide(unsigned(u < 0 ? 0 : u)));
-        inside = inside && q * int(divisor[x].divisor) == u;
-        u = q;
-      }
+      const int u = r.at[x] + c.at[x];
       inside = inside && u >= 0 && u < limit[x];
       at += int64_t(u) * step[x];
     }
@@ -122,21 +121,22 @@ struct Batches {
 };
 
 template <class Operand> struct Product {
-  Operand a, b, out, residual;  // rows of a: m; rows of b: n; of out and residual rows are m and k is n
+  Operand a, b, out;  // rows of a: m; rows of b: n; of out rows are m and k is n
   unsigned m = 0, n = 0, k = 0;
   Batches batches;
   unsigned first_batch = 0, batch_count = 1;
   const std::byte* bias = nullptr;
   int64_t bias_step = 1;
+  const std::byte* residual = nullptr;  // laid out as `out`, or `out` itself
   Activation activation = Activation::none;
-  bool out_packs = false;       // four columns of out at a time
+  bool out_packs = false;       // 16 bytes of out at a time, along its columns
   std::byte* partial = nullptr;  // [split][batch][m][n] where k is split
   unsigned k_per_split = 0, splits = 1;
 
   // What follows the sum, for one element.
   template <class C> __device__ C finished(C v, int64_t at_out, int64_t at_bias, unsigned column) const {
-    if (bias) v += load<C>(bias + (at_bias + int64_t(column) * bias_step) * out.bytes, out.dtype);
-    if (residual.data) v += load<C>(residual.data + at_out * out.bytes, out.dtype);
+    if (bias) v += load_own<C>(bias + (at_bias + int64_t(column) * bias_step) * out.bytes, out.dtype);
+    if (residual) v += load_own<C>(residual + at_out * out.bytes, out.dtype);
     return activate(v, activation);
   }
 };
@@ -149,8 +149,50 @@ __device__ inline TileAt tile_of(unsigned block, unsigned m, unsigned n, unsigne
   return {(first + rest % height) * tile, rest / height * tile};
 }
 
-// ---- the sum of parts along k ----------------------------------------------------------------------------------
+// ---- from sums to results --------------------------------------------------------------------------------------
 
+inline constexpr unsigned kRows = 64;  // of a tile that lie in shared memory at a time
+
+// Rows of sums[kRows][pitch], of which `tile` columns are sums: to the output, or to the parts where k is split; in the order in
+// which they lie there. T is the type of an output that takes 16 bytes at a time.
+template <class C, class T, unsigned tile, unsigned pitch, class Operand>
+__device__ inline void finish_rows(const Product<Operand>& p, const int64_t (&at)[4], TileAt first, const C* sums) {
+  constexpr unsigned wide = kPerPack<T>;
+  const auto inside = [&](unsigned row, unsigned column) { return first.row + row < p.m && first.column + column < p.n; };
+  std::byte* const to = const_cast<std::byte*>(p.out.data);
+  typename Operand::Place r, c;
+  if (p.partial) {
+    C* part = reinterpret_cast<C*>(p.partial) + (size_t(blockIdx.y) * p.batch_count + blockIdx.z) * p.m * p.n;
+    for (unsigned i = threadIdx.x; i < kRows * tile; i += kThreads) {
+      const unsigned row = i / tile, column = i % tile;
+      if (inside(row, column)) part[size_t(first.row + row) * p.n + first.column + column] = sums[row * pitch + column];
+    }
+  } else if (p.out_packs) {
+    for (unsigned i = threadIdx.x; i < kRows * tile / wide; i += kThreads) {
+      const unsigned row = i / (tile / wide), column = i % (tile / wide) * wide;
+      if (!inside(row, column)) continue;
+      p.out.find_row(first.row + row, true, r);
+      p.out.find_k(first.column + column, true, c);
+      const int64_t here = at[2] + p.out.offset(r, c);
+      Pack<T, wide> pack;
+#pragma unroll
+      for (unsigned j = 0; j < wide; ++j)
+        pack.of[j] = convert_element<T>(p.finished(sums[row * pitch + column + j], here + j, at[3], first.column + column + j));
+      *reinterpret_cast<Pack<T, wide>*>(to + here * sizeof(T)) = pack;
+    }
+  } else {
+    for (unsigned i = threadIdx.x; i < kRows * tile; i += kThreads) {
+      const unsigned row = p.out.along_k ? i / tile : i % kRows, column = p.out.along_k ? i % tile : i / kRows;
+      if (!inside(row, column)) continue;
+      p.out.find_row(first.row + row, true, r);
+      p.out.find_k(first.column + column, true, c);
+      const int64_t here = at[2] + p.out.offset(r, c);
+      store_own(to + here * p.out.bytes, p.out.dtype, p.finished(sums[row * pitch + column], here, at[3], first.column + column));
+    }
+  }
+}
+
+// The sum of the parts along k.
 template <class C, class Operand>
 __global__ __launch_bounds__(kThreads) void finish_splits(const __grid_constant__ Product<Operand> p, Divider columns) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
@@ -165,7 +207,7 @@ __global__ __launch_bounds__(kThreads) void finish_splits(const __grid_constant_
   p.out.find_row(row, true, r);
   p.out.find_k(column, true, c);
   const int64_t to = at[2] + p.out.offset(r, c);
-  store(const_cast<std::byte*>(p.out.data) + to * p.out.bytes, p.out.dtype, p.finished(sum, to, at[3], column));
+  store_own(const_cast<std::byte*>(p.out.data) + to * p.out.bytes, p.out.dtype, p.finished(sum, to, at[3], column));
 }
 
 }  // namespace graft::cuda::gemm

@@ -95,35 +95,23 @@ __global__ __launch_bounds__(kThreads, 2) void multiply_by_tensor_cores(const __
   }
   wait_for_copies<0>();
 
+  constexpr unsigned pitch = kTile + 8;  // the rows of a fragment meet different banks
+  static_assert(kRows * pitch * sizeof(float) <= sizeof(stages));
+  float* const staged = reinterpret_cast<float*>(stages);
 #pragma unroll
-  for (unsigned i = 0; i < 8; ++i) {
-    const unsigned row = origin.row + warp_row + i / 2 * 16 + i % 2 * 8 + lane / 4;
-    if (row >= p.m) continue;
-    typename Operand::Place r, c;
-    p.out.find_row(row, true, r);
+  for (unsigned part = 0; part < kTile / kRows; ++part) {
+    __syncthreads();
+    if (warp / 4 == part) {
 #pragma unroll
-    for (unsigned j = 0; j < 4; ++j) {
-      const unsigned column = origin.column + warp_column + j * 8 + lane % 4 * 2;
-      Pack<T, 2> two;
-      int64_t first = 0;
+      for (unsigned i = 0; i < 8; ++i)
 #pragma unroll
-      for (unsigned h = 0; h < 2; ++h) {
-        if (column + h >= p.n) continue;
-        const float v = sum[i / 2][j][i % 2 * 2 + h];
-        if (p.partial) {
-          reinterpret_cast<float*>(p.partial)[((size_t(blockIdx.y) * p.batch_count + blockIdx.z) * p.m + row) * p.n + column + h] = v;
-          continue;
+        for (unsigned j = 0; j < 4; ++j) {
+          const Pack<float, 2> two{{sum[i / 2][j][i % 2 * 2], sum[i / 2][j][i % 2 * 2 + 1]}};
+          *reinterpret_cast<Pack<float, 2>*>(staged + (i * 8 + lane / 4) * pitch + warp_column + j * 8 + lane % 4 * 2) = two;
         }
-        p.out.find_k(column + h, true, c);
-        const int64_t to = at[2] + p.out.offset(r, c);
-        if (h == 0) first = to;
-        const T done = convert_element<T>(p.finished(v, to, at[3], column + h));
-        two.of[h] = done;
-        if (!p.out_packs) reinterpret_cast<T*>(const_cast<std::byte*>(p.out.data))[to].bits = done.bits;
-      }
-      if (p.out_packs && !p.partial && column < p.n)
-        *reinterpret_cast<uint32_t*>(const_cast<std::byte*>(p.out.data) + first * 2) = uint32_t(two.of[1].bits) << 16 | two.of[0].bits;
     }
+    __syncthreads();
+    finish_rows<float, T, kTile, pitch>(p, at, {origin.row + part * kRows, origin.column}, staged);
   }
 }
 

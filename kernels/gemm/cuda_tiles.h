@@ -29,6 +29,7 @@ __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant
   constexpr unsigned own = tile / 16, wide = kPerPack<C>, each = tile * kDepth / kThreads;
   using Place = typename Operand::Place;
   using Wide = Pack<C, kPerPack<C>>;
+  static_assert(2 * 2 * kDepth == kRows, "the sums of kRows rows take the place of the buffers");
   GRAFT_SHARED(Wide, tiles, [2][2][kDepth][tile / wide + 1]);
   GRAFT_SHARED(Place, rows, [2][tile]);
   GRAFT_SHARED(Place, ks, [2][2][kDepth]);
@@ -65,7 +66,7 @@ __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant
     for (unsigned i = 0; i < each; ++i) {
       own_element<tile>(x, i, row, k);
       const int64_t from = x.offset(rows[side][row], ks[step % 2][side][k]);
-      v[i] = from >= 0 ? load<C>(data[side] + from * x.bytes, x.dtype) : C(0);
+      v[i] = from >= 0 ? load_own<C>(data[side] + from * x.bytes, x.dtype) : C(0);
     }
   };
   const auto put = [&](const Operand& x, int side, unsigned step, const C (&v)[each]) {
@@ -120,39 +121,22 @@ __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant
     __syncthreads();
   }
 
+  constexpr unsigned pitch = tile + wide;
+  C* const staged = reinterpret_cast<C*>(tiles);
 #pragma unroll
-  for (unsigned i = 0; i < own; ++i) {
-    const unsigned row = origin.row + i / 4 * 64 + my_row * 4 + i % 4;
-    if (row >= p.m) continue;
-    Place r, c;
-    p.out.find_row(row, true, r);
+  for (unsigned part = 0; part < own / 4; ++part) {
 #pragma unroll
-    for (unsigned half = 0; half < own / 4; ++half) {
-      const unsigned column = origin.column + half * 64 + my_column * 4;
-      C v[4];
-      int64_t to = 0;
+    for (unsigned i = 0; i < 4; ++i)
 #pragma unroll
-      for (unsigned j = 0; j < 4; ++j) {
-        if (column + j >= p.n) continue;
-        v[j] = sum[i][half * 4 + j];
-        if (p.partial) {
-          reinterpret_cast<C*>(p.partial)[((size_t(blockIdx.y) * p.batch_count + blockIdx.z) * p.m + row) * p.n + column + j] = v[j];
-          continue;
-        }
-        p.out.find_k(column + j, true, c);
-        const int64_t here = at[2] + p.out.offset(r, c);
-        if (j == 0) to = here;
-        v[j] = p.finished(v[j], here, at[3], column + j);
-        if (!p.out_packs) store(const_cast<std::byte*>(p.out.data) + here * p.out.bytes, p.out.dtype, v[j]);
+      for (unsigned j = 0; j < own; j += wide) {
+        Wide some;
+#pragma unroll
+        for (unsigned k = 0; k < wide; ++k) some.of[k] = sum[part * 4 + i][j + k];
+        *reinterpret_cast<Wide*>(staged + (my_row * 4 + i) * pitch + j / 4 * 64 + my_column * 4 + j % 4) = some;
       }
-      if constexpr (std::is_same_v<C, float>)
-        if (p.out_packs && !p.partial && column < p.n) {
-          Pack<float, 4> four;
-#pragma unroll
-          for (unsigned j = 0; j < 4; ++j) four.of[j] = v[j];
-          *reinterpret_cast<Pack<float, 4>*>(const_cast<std::byte*>(p.out.data) + to * 4) = four;
-        }
-    }
+    __syncthreads();
+    finish_rows<C, C, tile, pitch>(p, at, {origin.row + part * kRows, origin.column}, staged);
+    __syncthreads();
   }
 }
 

@@ -1,7 +1,7 @@
 // Attributes of the poolings, and the rule for their output size.
 //
 //   max_pool, adaptive_max_pool   in x            out y, indices (i64, flat over the spatial dimensions of x)
-//   max_pool_backward             in g, indices   out dx      (for both; no attributes)
+//   max_pool_backward             in g, indices   out dx      (for both: the attributes of the pooling)
 //   avg_pool, adaptive_avg_pool   in x            out y
 //   avg_pool_backward, adaptive_avg_pool_backward   in g   out dx
 //
@@ -11,7 +11,7 @@
 
 namespace graft::inline v1 {
 
-// The adaptive poolings read only `rank`.
+// The adaptive poolings read only `rank`, and max_pool_backward whether the pooling was `adaptive`.
 struct PoolAttrs {
   int32_t kernel[3] = {1, 1, 1};
   int32_t stride[3] = {1, 1, 1};
@@ -21,6 +21,7 @@ struct PoolAttrs {
   uint8_t rank = 2;                  // spatial dimensions
   bool ceil_mode = false;            // read by the shape rule only
   bool count_include_pad = true;
+  bool adaptive = false;
 };
 
 // Output size along spatial dimension d. In ceil mode the last window must start inside the input or its low padding.

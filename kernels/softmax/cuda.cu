@@ -42,15 +42,15 @@ __global__ __launch_bounds__(kThreads) void softmax_lines(std::byte* y, const st
   Acc acc{C(-INFINITY), C(0)};
   if (mine)
     for (unsigned j = g.place(); j < lines.n; j += g.along) {
-      const C v = load<C>(x + at(j), lines.dtype);
+      const C v = load_own<C>(x + at(j), lines.dtype);
       acc = Acc::join(acc, {v != v ? C(0) : v, v != v ? v : C(1)});  // a NaN stays in the sum
     }
   acc = join_group(g, part, acc, [](const Acc& a, const Acc& b) { return Acc::join(a, b); });
   if (!mine) return;
   const C scale = logarithm ? std::log(acc.sum) : C(1) / acc.sum;
   for (unsigned j = g.place(); j < lines.n; j += g.along) {
-    const C d = load<C>(x + at(j), lines.dtype) - acc.top;
-    store(y + at(j), lines.dtype, logarithm ? d - scale : std::exp(d) * scale);
+    const C d = load_own<C>(x + at(j), lines.dtype) - acc.top;
+    store_own(y + at(j), lines.dtype, logarithm ? d - scale : std::exp(d) * scale);
   }
 }
 
@@ -64,14 +64,14 @@ __global__ __launch_bounds__(kThreads) void softmax_lines_grad(std::byte* dx, co
   C sum = C(0);
   if (mine)
     for (unsigned j = g.place(); j < lines.n; j += g.along) {
-      const C d = load<C>(g_out + at(j), lines.dtype);
-      sum += logarithm ? d : d * load<C>(y + at(j), lines.dtype);
+      const C d = load_own<C>(g_out + at(j), lines.dtype);
+      sum += logarithm ? d : d * load_own<C>(y + at(j), lines.dtype);
     }
   sum = join_group(g, part, sum, [](const C& a, const C& b) { return a + b; });
   if (!mine) return;
   for (unsigned j = g.place(); j < lines.n; j += g.along) {
-    const C d = load<C>(g_out + at(j), lines.dtype), v = load<C>(y + at(j), lines.dtype);
-    store(dx + at(j), lines.dtype, logarithm ? d - std::exp(v) * sum : v * (d - sum));
+    const C d = load_own<C>(g_out + at(j), lines.dtype), v = load_own<C>(y + at(j), lines.dtype);
+    store_own(dx + at(j), lines.dtype, logarithm ? d - std::exp(v) * sum : v * (d - sum));
   }
 }
 
