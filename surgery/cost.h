@@ -8,7 +8,7 @@ namespace graft::inline v1::surgery {
 
 struct Cost {
   struct OfModule {
-    std::string output;  // "[8, 10]": what its last call returned; empty where it ran no op
+    std::string output;  // "[8,10]": what its last call returned; empty where it ran no op
     int64_t macs = 0;    // multiply-adds of all its calls, its children's included
   };
   OfModule model;

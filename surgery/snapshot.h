@@ -1,0 +1,31 @@
+// A model as it is at one moment, to be shown or compared later: its tree with parameters, multiply-adds, output shapes and
+// the time of each module. Text and numbers; it does not keep the model alive.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+#include "graft/nn/module.h"
+
+namespace graft::inline v1::surgery {
+
+struct Snapshot {
+  struct Row {
+    std::string path, name;   // "encoder.3" and "3"; both empty for the root
+    std::string type, text;   // "Conv2d" and "Conv2d(3, 8, kernel_size=(3, 3), ...)"; of one with children both are the type
+    int depth = 0;            // 0: the root
+    bool again = false;       // a shared module that a row above has listed with what is in it
+    int64_t parameters = 0;   // numbers in it and below; a tied parameter counts in the first module that has it
+    std::string output;       // "[8,10]"; empty where no op ran, or without an example
+    std::optional<int64_t> macs;
+    std::optional<double> milliseconds;  // in its ops, its children's included
+  };
+  std::vector<Row> rows;  // parents before children
+  int64_t state_bytes = 0, peak_bytes = 0;  // as in Cost; 0 without an example
+  std::string unknown;                      // what shapes or times are not known, and why
+};
+
+// With an example, shapes and costs come from a dry run, and times are medians of `repeats` real ones (0: none). Modules in
+// training mode would change in them: then no times are taken. Errors of the model pass; the model is left as it was.
+Snapshot snapshot(nn::Module& model, const nn::Values& example = {}, int repeats = 5);
+
+}  // namespace graft
