@@ -1,4 +1,4 @@
-// ResNet-18 for 224x224 (He et al. 2015) and ResNet-20 for CIFAR's 32x32, written with slots.
+// ResNet-18 and ResNet-152 for 224x224 (He et al. 2015) and ResNet-20 for CIFAR's 32x32, written with slots.
 #pragma once
 #include <memory>
 #include <vector>
@@ -75,6 +75,51 @@ inline std::shared_ptr<nn::Sequential> resnet18(int64_t classes = 1000) {
                                       nn::make<nn::MaxPool2d>(3, 2, 1));
   append_stages(*net, {64, 128, 256, 512}, 2);
   append_head(*net, 512, classes);
+  return net;
+}
+
+struct Bottleneck : nn::Layer {
+  Bottleneck(int64_t in, int64_t width, int64_t stride)
+      : conv1(this, "conv1", conv(in, width, 1, 1)),
+        bn1(this, "bn1", width),
+        relu1(this, "relu1"),
+        conv2(this, "conv2", conv(width, width, 3, stride)),
+        bn2(this, "bn2", width),
+        relu2(this, "relu2"),
+        conv3(this, "conv3", conv(width, 4 * width, 1, 1)),
+        bn3(this, "bn3", 4 * width),
+        shortcut(this, "shortcut", nn::make<nn::Sequential>()),
+        relu3(this, "relu3") {
+    if (stride == 1 && in == 4 * width) return;
+    shortcut->append(conv(in, 4 * width, 1, stride));
+    shortcut->append(nn::make<nn::BatchNorm2d>(4 * width));
+  }
+  Tensor forward(const Tensor& x) override {
+    const Tensor y = bn3(conv3(relu2(bn2(conv2(relu1(bn1(conv1(x))))))));
+    return relu3(y + shortcut(x));
+  }
+
+  nn::Child<nn::Conv2d> conv1;
+  nn::Child<nn::BatchNorm2d> bn1;
+  nn::Child<nn::ReLU> relu1;
+  nn::Child<nn::Conv2d> conv2;
+  nn::Child<nn::BatchNorm2d> bn2;
+  nn::Child<nn::ReLU> relu2;
+  nn::Child<nn::Conv2d> conv3;
+  nn::Child<nn::BatchNorm2d> bn3;
+  nn::Child<nn::Sequential> shortcut;
+  nn::Child<nn::ReLU> relu3;
+};
+inline std::shared_ptr<nn::Sequential> resnet152(int64_t classes = 1000) {
+  auto net = nn::make<nn::Sequential>(conv(3, 64, 7, 2), nn::make<nn::BatchNorm2d>(64), nn::make<nn::ReLU>(),
+                                      nn::make<nn::MaxPool2d>(3, 2, 1));
+  int64_t in = 64;
+  for (const auto& [width, blocks] : {std::pair<int64_t, int>(64, 3), {128, 8}, {256, 36}, {512, 3}})
+    for (int b = 0; b < blocks; ++b) {
+      net->append(nn::make<Bottleneck>(in, width, b == 0 && width > 64 ? 2 : 1));
+      in = 4 * width;
+    }
+  append_head(*net, in, classes);
   return net;
 }
 

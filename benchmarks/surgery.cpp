@@ -118,18 +118,20 @@ void clone_resnet18(benchmark::State& state) {
 }
 BENCHMARK(clone_resnet18)->Apply(defaults);
 
-void fuse_resnet18(benchmark::State& state) {
-  const auto net = resnet::resnet18();
+void fuse(benchmark::State& state, const std::shared_ptr<nn::Sequential>& net, size_t norms) {
   net->eval();
   const Tensor x = randn({1, 3, 224, 224});
   for (auto _ : state) {
     const auto start = std::chrono::steady_clock::now();
     surgery::Fusion fusion = surgery::fuse(*net, {x});
     state.SetIterationTime(seconds_since(start));
-    if (fusion.fused.size() != 20) return state.SkipWithError("not all 20 norms were fused");
+    if (fusion.fused.size() != norms) return state.SkipWithError("not all norms were fused");
     fusion.edit.undo();
   }
 }
+void fuse_resnet18(benchmark::State& state) { fuse(state, resnet::resnet18(), 20); }
+void fuse_resnet152(benchmark::State& state) { fuse(state, resnet::resnet152(), 155); }
+BENCHMARK(fuse_resnet152)->UseManualTime()->Apply(defaults);
 BENCHMARK(fuse_resnet18)->UseManualTime()->Apply(defaults);
 
 std::string file() {

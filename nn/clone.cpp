@@ -91,7 +91,10 @@ class TensorCopies {  // each tensor once, so that ties stay ties
 };
 }  // namespace
 
-ModulePtr Module::clone() const {
+ModulePtr Module::clone() const { return clone(false); }
+ModulePtr Module::clone_sharing_parameters() const { return clone(true); }
+
+ModulePtr Module::clone(bool share_parameters) const {
   TensorCopies tensors;
   std::unordered_map<const Module*, ModulePtr> made;
   std::vector<const Module*> todo{this};
@@ -103,7 +106,10 @@ ModulePtr Module::clone() const {
     GRAFT_CHECK(to.children_.size() == from.children_.size() && to.params_.size() == from.params_.size() &&
                     to.buffers_.size() == from.buffers_.size(),
                 ErrorCode::type_error, "clone: the copy constructor of ", type_name(from), " registers entries of its own");
-    for (size_t i = 0; i < from.params_.size(); ++i) tensors.param(*from.params_[i], *to.params_[i]);
+    for (size_t i = 0; i < from.params_.size(); ++i) {
+      if (share_parameters) to.params_[i]->share(*from.params_[i]);
+      else tensors.param(*from.params_[i], *to.params_[i]);
+    }
     for (size_t i = 0; i < from.buffers_.size(); ++i) to.buffers_[i]->value = tensors.plain(from.buffers_[i]->value);
     for (size_t i = 0; i < from.children_.size(); ++i) {
       const ModulePtr& m = from.children_[i]->module;

@@ -155,6 +155,7 @@ class Module : public std::enable_shared_from_this<Module> {
 
   // ---- identity --------------------------------------------------------------------------------------------------
   ModulePtr clone() const;  // deep; keeps sharing of modules and parameters, hooks, editable parameters
+  ModulePtr clone_sharing_parameters() const;  // the same, but parameters are those of this module; buffers are copied
   bool copyable() const { return copier_ != nullptr; }
   bool detached() const { return was_held_ && !holders_; }  // it was in a slot, and is in none now
   std::string path() const;  // dotted, from its root; of a removed module "(detached)"
@@ -188,6 +189,7 @@ class Module : public std::enable_shared_from_this<Module> {
   using Copier = Module* (*)(const Module&);  // the result is the caller's
   template <class M> static Module* copy_as(const Module& source);
   [[noreturn]] static Module* refuse_copy(const Module& source);
+  ModulePtr clone(bool share_parameters) const;
 
   ChildEntry& declare_child(std::string name, ModulePtr, ChildEntry::Cast, bool may_be_empty);
   ParamEntry& declare_parameter(std::string name, const Parameter&);

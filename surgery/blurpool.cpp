@@ -37,7 +37,7 @@ std::string BlurMaxPool2d::extra_repr() const {
 
 static nn::ModulePtr conv_for(const nn::ModulePtr& m, bool blur_first) {
   if (blur_first) return m;
-  nn::ModulePtr copy = copy_sharing_parameters(*m);
+  nn::ModulePtr copy = m->clone_sharing_parameters();
   dynamic_cast<nn::Conv2d&>(*copy).stride = 1;
   return copy;
 }

@@ -1,6 +1,8 @@
 #include "graft/surgery/fold.h"
 
+#include <atomic>
 #include "graft/core/op.h"
+#include "graft/kernels/parallel.h"
 #include "graft/nn/conv.h"
 #include "graft/nn/linear.h"
 #include "graft/surgery/hook_moves.h"
@@ -76,14 +78,19 @@ int norm_dims(const nn::Module& m) {
 }
 bool fits(const Foldable& l, int norm) { return norm > 0 && (l.dims == norm || (l.dims == 0 && norm == 1)); }
 
-Weights weights_of(const Foldable& l) { return {wide(l.weight->value()), wide(l.bias->value())}; }
+Weights weights_of(const Foldable& l) { return {l.weight->value().detach(), wide(l.bias->value()), {}}; }
+
+// With the factors multiplied in.
+static Tensor whole(const Foldable& l, const Weights& w) {
+  if (!w.scale.defined()) return wide(w.weight);
+  return (grouped(l, wide(w.weight)) * per_channel(l, w.scale, l.transposed ? 2 : 1)).reshape(w.weight.shape());
+}
 
 Weights fold_behind(const Foldable& l, Weights w, const nn::BatchNormNd& norm) {
   const NoGrad quiet;
   Affine a = affine_of(norm);
   if (norm.num_features == 1 && l.out > 1) a = {a.scale.expand({l.out}), a.shift.expand({l.out})};
-  const int out = l.transposed ? 2 : 1;
-  w.weight = (grouped(l, w.weight) * per_channel(l, a.scale, out)).reshape(w.weight.shape());
+  w.scale = w.scale.defined() ? w.scale * a.scale : a.scale;
   w.bias = w.bias.defined() ? w.bias * a.scale + a.shift : a.shift;
   return w;
 }
@@ -92,12 +99,13 @@ Weights fold_behind(const Foldable& l, Weights w, const nn::BatchNormNd& norm) {
 Weights fold_before(const Foldable& l, Weights w, const nn::BatchNormNd& norm) {
   const NoGrad quiet;
   const Affine a = affine_of(norm);
-  const Tensor blocks = grouped(l, w.weight);
+  const Tensor blocks = grouped(l, whole(l, w));
   std::vector<int> inputs;
   for (int d = 2; d < blocks.dim(); ++d) inputs.push_back(d);
   const Tensor shift = sum(blocks * per_channel(l, a.shift, 2), Dims(inputs)).reshape({l.out});
   w.bias = w.bias.defined() ? w.bias + shift : shift;
   w.weight = (blocks * per_channel(l, a.scale, 2)).reshape(w.weight.shape());
+  w.scale = {};
   return w;
 }
 
@@ -105,10 +113,11 @@ Weights fold_before(const Foldable& l, Weights w, const nn::BatchNormNd& norm) {
 Weights fold_pointwise(const Foldable& l, Weights w, const Foldable& next) {
   const NoGrad quiet;
   const Weights second = weights_of(next);
-  const Tensor mix = second.weight.reshape({next.out, next.in});
+  const Tensor mix = whole(next, second).reshape({next.out, next.in});
   Shape shape = w.weight.shape();
   shape[0] = next.out;
-  w.weight = matmul(mix, w.weight.reshape({l.out, -1})).reshape(shape);
+  w.weight = matmul(mix, whole(l, w).reshape({l.out, -1})).reshape(shape);
+  w.scale = {};
   if (w.bias.defined()) w.bias = matmul(mix, w.bias);
   if (second.bias.defined()) w.bias = w.bias.defined() ? w.bias + second.bias : second.bias;
   return w;
@@ -134,14 +143,53 @@ static Tensor cast(const Tensor& t, DType to, const char* what) {
   return result;
 }
 
+// The weight times its factors, computed in f64 and rounded once, in one pass over memory; undefined where it does not lie
+// so that this is possible. What is not finite is an error as in cast().
+static Tensor scaled(const Foldable& l, const Weights& w) {
+  const Tensor& from = w.weight;
+  if (from.device().type != Device::cpu || !from.is_contiguous() || !is_floating(from.dtype()) || from.numel() == 0) return {};
+  const Tensor scale = w.scale.contiguous(), to = empty(from.shape(), from.options());
+  // A row has one factor: [out, row], or where the layer is transposed [groups, in / groups, out / groups, row].
+  const int64_t rows = l.transposed ? from.size(0) * from.size(1) : from.size(0), length = from.numel() / rows;
+  const int64_t of_group = l.out / l.groups, inputs = l.transposed ? l.in / l.groups : 1;
+  std::atomic<bool> infinite{false}, overflow{false};
+  with_type(from.dtype(), FloatTypes{}, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* x = from.data<T>();
+    T* y = to.mutable_data<T>();
+    const double* s = scale.data<double>();
+    parallel_for(0, rows, std::max<int64_t>(1, (1 << 15) / length), [&](int64_t first, int64_t last) {
+      bool finite = true, fits = true;
+      for (int64_t r = first; r < last; ++r) {
+        const double factor = s[l.transposed ? r / of_group / inputs * of_group + r % of_group : r];
+        double worst = 0, worst_rounded = 0;  // 0 while all are finite: x - x is NaN otherwise
+        for (int64_t i = r * length; i < (r + 1) * length; ++i) {
+          const double exact = double(x[i]) * factor;
+          y[i] = T(exact);
+          worst += exact - exact;
+          worst_rounded += double(y[i]) - double(y[i]);
+        }
+        finite = finite && worst == 0;
+        fits = fits && worst_rounded == 0;
+      }
+      if (!finite) infinite = true;
+      if (!fits) overflow = true;
+    });
+  });
+  GRAFT_CHECK(!infinite, ErrorCode::plan_refused, "fusion: the folded weight is not finite");
+  GRAFT_CHECK(!overflow, ErrorCode::overflow, "fusion: the folded weight overflows ", name_of(from.dtype()));
+  return to;
+}
+
 nn::ModulePtr with_weights(const Foldable& l, const Weights& w) {
   const NoGrad quiet;
   const Tensor before = l.weight->value(), bias_before = l.bias->value();
-  const Tensor weight = cast(w.weight, before.dtype(), "weight");
+  Tensor weight = w.scale.defined() ? scaled(l, w) : Tensor();
+  if (!weight.defined()) weight = cast(whole(l, w), before.dtype(), "weight");
   const Tensor bias =
       w.bias.defined() ? cast(w.bias, bias_before.defined() ? bias_before.dtype() : before.dtype(), "bias") : Tensor();
   const bool learns = l.weight->leaf.defined() && l.weight->leaf.requires_grad();
-  const nn::ModulePtr copy = l.module->clone();
+  const nn::ModulePtr copy = l.module->clone_sharing_parameters();
   drop_call_hooks(*copy);
   set_outputs(l, *copy, weight.size(0));
   copy->find_param("weight")->put(nn::parameter(weight, learns));

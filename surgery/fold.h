@@ -23,7 +23,8 @@ std::optional<Foldable> foldable(const nn::Module&);
 int norm_dims(const nn::Module&);  // of exactly BatchNorm1d, 2d, 3d: 1, 2, 3; else 0
 bool fits(const Foldable&, int norm_dims);  // a norm of that kind works on what the layer makes
 
-struct Weights { Tensor weight, bias; };  // f64; no bias: undefined
+// In f64, or the layer's own numbers with a factor in f64 for each output, so that what is folded most often is read once.
+struct Weights { Tensor weight, bias, scale; };  // no bias, no factors: undefined
 Weights weights_of(const Foldable&);
 Weights fold_behind(const Foldable&, Weights, const nn::BatchNormNd&);  // layer, then norm
 Weights fold_before(const Foldable&, Weights,

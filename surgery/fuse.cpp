@@ -17,6 +17,7 @@ struct Chain {
   const nn::BatchNormNd* before = nullptr;
   const nn::BatchNormNd* behind = nullptr;
   const Module* relu = nullptr;
+  nn::ModulePtr folded = {};  // the layer with what `before` and `behind` do
 
   std::vector<const Module*> modules() const {
     std::vector<const Module*> list;
@@ -53,7 +54,7 @@ class Finder {
   void before(size_t norm_call);
   void add_relu(Chain&, size_t norm_call);
   void check_layer(const Foldable&) const;
-  static void check_finite(const Foldable&, const Weights&);
+  static nn::ModulePtr folded(const Foldable&, const Weights&);
   void check_norm(const nn::BatchNormNd&) const;
   void check_own(const Module&) const;
   size_t input_of(size_t call) const;
@@ -121,9 +122,9 @@ void Finder::check_layer(const Foldable& l) const {
   if (!only_pre && !options_.move_hooks) throw Refusal{Reason::hooked, concat(quoted(m), " has hooks")};
   check_own(*m);
 }
-void Finder::check_finite(const Foldable& l, const Weights& w) {
+nn::ModulePtr Finder::folded(const Foldable& l, const Weights& w) {
   try {
-    with_weights(l, w);
+    return with_weights(l, w);
   } catch (const Error& e) {
     if (e.code() != ErrorCode::overflow && e.code() != ErrorCode::plan_refused) throw;
     throw Refusal{e.code() == ErrorCode::overflow ? Reason::overflow : Reason::not_finite, e.text()};
@@ -145,9 +146,10 @@ void Finder::behind(size_t call, size_t input, const Foldable& l) {
   const auto known = std::ranges::find_if(chains, [&](const Chain& c) { return c.layer.module == l.module; });
   const Weights w =
       known != chains.end() && known->before ? fold_before(l, weights_of(l), *known->before) : weights_of(l);
-  check_finite(l, fold_behind(l, w, norm));
-  Chain& chain = known != chains.end() ? *known : chains.emplace_back(Chain{l, nullptr, nullptr, nullptr});
+  nn::ModulePtr layer = folded(l, fold_behind(l, w, norm));
+  Chain& chain = known != chains.end() ? *known : chains.emplace_back(Chain{l});
   chain.behind = &norm;
+  chain.folded = std::move(layer);
   add_relu(chain, call);
 }
 
@@ -165,8 +167,7 @@ void Finder::before(size_t call) {
     throw Refusal{Reason::hooked, concat(quoted(l->module), " has hooks")};
   check_norm(norm);
   check_layer(*l);
-  check_finite(*l, fold_before(*l, weights_of(*l), norm));
-  chains.push_back({*l, &norm, nullptr, nullptr});
+  chains.push_back({.layer = *l, .before = &norm, .folded = folded(*l, fold_before(*l, weights_of(*l), norm))});
 }
 
 void Finder::add_relu(Chain& chain, size_t norm_call) {
@@ -231,10 +232,7 @@ void Finder::run() {
 // ---- what takes the place of a chain -------------------------------------------------------------------------
 
 nn::ModulePtr fused_layer(const Chain& c) {
-  Weights w = weights_of(c.layer);
-  if (c.before) w = fold_before(c.layer, std::move(w), *c.before);
-  if (c.behind) w = fold_behind(c.layer, std::move(w), *c.behind);
-  nn::ModulePtr layer = with_weights(c.layer, w);
+  const nn::ModulePtr layer = c.folded;
   if (!c.relu) return layer;
   nn::ModulePtr relu = c.relu->clone();
   drop_call_hooks(*relu);

@@ -20,16 +20,6 @@ std::string short_type_name(std::type_index type) {
   return colons == std::string::npos ? name : name.substr(colons + 2);
 }
 
-nn::ModulePtr copy_sharing_parameters(const nn::Module& m) {
-  nn::ModulePtr copy = m.clone();
-  const auto from = m.named_modules(nullptr, {}, true);
-  const auto to = std::as_const(*copy).named_modules(nullptr, {}, true);
-  for (size_t i = 0; i < from.size(); ++i)
-    for (size_t k = 0; k < from[i].second->param_entries().size(); ++k)
-      to[i].second->param_entries()[k]->share(*from[i].second->param_entries()[k]);
-  return copy;
-}
-
 // ---- what a replacement inherits -----------------------------------------------------------------------------
 
 namespace {

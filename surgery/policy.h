@@ -71,12 +71,10 @@ struct Policy {
 template <class F> struct EditCopy { F fn; };
 template <class F> EditCopy<F> edit(F fn) { return {std::move(fn)}; }
 
-nn::ModulePtr copy_sharing_parameters(const nn::Module&);
-
 namespace detail {
 template <class M, class F> Answer ask(const F& fn, const M& m, const Site& site) {
   if constexpr (requires { fn.fn; }) {
-    nn::ModulePtr copy = copy_sharing_parameters(m);
+    nn::ModulePtr copy = m.clone_sharing_parameters();
     fn.fn(dynamic_cast<M&>(*copy));
     return copy;
   } else if constexpr (std::invocable<const F&, const M&, const Site&>) {
