@@ -17,7 +17,9 @@ const std::map<std::string, Result (*)(const CaseFile&, const Json&)> kKinds{
     {"modules", run_module}, {"ops", run_op}, {"optim", run_optim}, {"surgery", run_surgery}};
 
 struct Options {
-  std::string kind, json, show, floor, write_floor;
+  std::string kind, json, show, floor, write_floor, device = "cpu";
+
+  std::string of_floor() const { return device == "cpu" ? kind : kind + "." + device; }
   std::vector<std::string> files;
   bool verbose = false;
 };
@@ -60,10 +62,10 @@ int run(const Options& options) {
       if (r.status != Status::passed || r.decided) std::cout << name_of(r.status) << ' ' << r.id << ": " << r.text << '\n';
   print_table(std::cout, results);
   if (!options.json.empty()) std::ofstream(options.json) << to_json(options.kind, results).dump(1) << '\n';
-  if (!options.write_floor.empty()) write_floor(options.write_floor, options.kind, results);
+  if (!options.write_floor.empty()) write_floor(options.write_floor, options.of_floor(), results);
   if (!options.floor.empty()) {
     std::ifstream in(options.floor);
-    const auto worse = compare_with_floor(Json::parse(in), options.kind, results);
+    const auto worse = compare_with_floor(Json::parse(in), options.of_floor(), results);
     for (const std::string& line : worse) std::cerr << "below the floor: " << line << '\n';
     return worse.empty() ? 0 : 1;
   }
@@ -83,9 +85,11 @@ int main(int argc, char** argv) {
   app.add_option("--show", o.show, "run only the case of this id and show it");
   app.add_option("--floor", o.floor, "fail only if fewer cases pass or others fail than this file says");
   app.add_option("--write-floor", o.write_floor, "write what passes and fails now to that file");
+  app.add_option("--device", o.device, "where tensors and models are")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
   app.add_flag("-v,--verbose", o.verbose, "a line for each case that did not pass, or passed as graft decides");
   CLI11_PARSE(app, argc, argv);
   try {
+    where = graft::Device(o.device);
     return run(o);
   } catch (const std::exception& e) {
     std::cerr << "graft_conformance: " << e.what() << '\n';

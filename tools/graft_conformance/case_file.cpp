@@ -7,6 +7,8 @@
 
 namespace conformance {
 
+graft::Device where;
+
 std::string standard_json(const std::string& text) {
   std::string out;
   out.reserve(text.size());
@@ -50,7 +52,7 @@ CaseFile::CaseFile(const std::string& path) {
 
 graft::Tensor CaseFile::tensor(const std::string& key) const {
   if (!tensors_) graft::fail(graft::ErrorCode::key_error, "tensor ", key, ": there is no .safetensors file");
-  return tensors_->tensor(key);
+  return tensors_->tensor(key).to(where);
 }
 
 }  // namespace conformance

@@ -44,6 +44,7 @@ nn::ModulePtr build_layer(const CaseFile& file, const Json& c, CaseTensors& tens
   const nn::ModulePtr m = nn::build(type, to_args(c.at("args"), c.at("kwargs"), tensors));
   DType dtype{};
   if (parse_dtype(part_of_id(c, 1), dtype)) m->to(dtype);
+  m->to(where);
   nn::StateDict state;
   for (const auto& [name, key] : c.at("state").items()) state.set(name, file.tensor(key));
   m->load_state_dict(state);

@@ -14,6 +14,7 @@ using namespace graft;
 
 Json build(World& w, const Json& s) {
   const nn::ModulePtr m = build_model(s.at("model"));
+  m->to(where);
   fill(*m, s.value("base", 0.0));
   w.label(*m, "");
   w.set(s.at("as"), m);

@@ -14,7 +14,7 @@ Tensor sequence(const Json& shape, const std::function<double(int64_t)>& f) {
   const Tensor t = empty(Shape(std::span<const int64_t>(sizes)), f64);
   double* values = t.mutable_data<double>();
   for (int64_t i = 0; i < t.numel(); ++i) values[i] = f(i);
-  return t;
+  return t.to(where);
 }
 
 Tensor input_values(const Json& step) {
