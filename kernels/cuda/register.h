@@ -29,5 +29,6 @@ void register_sort_cuda();
 void register_pointwise_cuda();
 void register_pointwise_unary_cuda();   // part of register_pointwise_cuda()
 void register_pointwise_binary_cuda();  // as well
+void register_pointwise_complex_cuda();
 
 }  // namespace graft

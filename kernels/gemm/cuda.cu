@@ -29,6 +29,8 @@ void register_gemm_cuda() {
   };
   for (const DType t : {f32, f16, bf16}) add(t, "tiles", [](auto&&... a) { return tiles<float>(a...); });
   add(f64, "tiles", [](auto&&... a) { return tiles<double>(a...); });
+  add(c64, "tiles", [](auto&&... a) { return tiles<Complex<float>>(a...); });
+  add(c128, "tiles", [](auto&&... a) { return tiles<Complex<double>>(a...); });
   for (const DType t : {i64, i32, i16, i8, u8}) add(t, "tiles", [](auto&&... a) { return tiles<int64_t>(a...); });
 }
 

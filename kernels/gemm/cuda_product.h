@@ -14,8 +14,10 @@ template <class C> __device__ inline C activate(C v, Activation f) {
     if (f == Activation::gelu) return math::Gelu{}(v);
     if (f == Activation::gelu_tanh) return math::GeluTanh{}(v);
   }
-  if (v < C(0)) v = C(0);  // NaN stays
-  if (f == Activation::relu6 && v > C(6)) v = C(6);
+  if constexpr (!is_complex_v<C>) {
+    if (v < C(0)) v = C(0);  // NaN stays
+    if (f == Activation::relu6 && v > C(6)) v = C(6);
+  }
   return v;
 }
 
@@ -151,11 +153,9 @@ __device__ inline TileAt tile_of(unsigned block, unsigned m, unsigned n, unsigne
 
 // ---- from sums to results --------------------------------------------------------------------------------------
 
-inline constexpr unsigned kRows = 64;  // of a tile that lie in shared memory at a time
-
-// Rows of sums[kRows][pitch], of which `tile` columns are sums: to the output, or to the parts where k is split; in the order in
+// The rows of sums[rows][pitch], of which `tile` columns are sums: to the output, or to the parts where k is split; in the order in
 // which they lie there. T is the type of an output that takes 16 bytes at a time.
-template <class C, class T, unsigned tile, unsigned pitch, class Operand>
+template <class C, class T, unsigned rows, unsigned tile, unsigned pitch, class Operand>
 __device__ inline void finish_rows(const Product<Operand>& p, const int64_t (&at)[4], TileAt first, const C* sums) {
   constexpr unsigned wide = kPerPack<T>;
   const auto inside = [&](unsigned row, unsigned column) { return first.row + row < p.m && first.column + column < p.n; };
@@ -163,12 +163,12 @@ __device__ inline void finish_rows(const Product<Operand>& p, const int64_t (&at
   typename Operand::Place r, c;
   if (p.partial) {
     C* part = reinterpret_cast<C*>(p.partial) + (size_t(blockIdx.y) * p.batch_count + blockIdx.z) * p.m * p.n;
-    for (unsigned i = threadIdx.x; i < kRows * tile; i += kThreads) {
+    for (unsigned i = threadIdx.x; i < rows * tile; i += kThreads) {
       const unsigned row = i / tile, column = i % tile;
       if (inside(row, column)) part[size_t(first.row + row) * p.n + first.column + column] = sums[row * pitch + column];
     }
   } else if (p.out_packs) {
-    for (unsigned i = threadIdx.x; i < kRows * tile / wide; i += kThreads) {
+    for (unsigned i = threadIdx.x; i < rows * tile / wide; i += kThreads) {
       const unsigned row = i / (tile / wide), column = i % (tile / wide) * wide;
       if (!inside(row, column)) continue;
       p.out.find_row(first.row + row, true, r);
@@ -181,8 +181,8 @@ __device__ inline void finish_rows(const Product<Operand>& p, const int64_t (&at
       *reinterpret_cast<Pack<T, wide>*>(to + here * sizeof(T)) = pack;
     }
   } else {
-    for (unsigned i = threadIdx.x; i < kRows * tile; i += kThreads) {
-      const unsigned row = p.out.along_k ? i / tile : i % kRows, column = p.out.along_k ? i % tile : i / kRows;
+    for (unsigned i = threadIdx.x; i < rows * tile; i += kThreads) {
+      const unsigned row = p.out.along_k ? i / tile : i % rows, column = p.out.along_k ? i % tile : i / rows;
       if (!inside(row, column)) continue;
       p.out.find_row(first.row + row, true, r);
       p.out.find_k(first.column + column, true, c);

@@ -95,11 +95,11 @@ __global__ __launch_bounds__(kThreads, 2) void multiply_by_tensor_cores(const __
   }
   wait_for_copies<0>();
 
-  constexpr unsigned pitch = kTile + 8;  // the rows of a fragment meet different banks
-  static_assert(kRows * pitch * sizeof(float) <= sizeof(stages));
+  constexpr unsigned held = 64, pitch = kTile + 8;  // the rows of a fragment meet different banks
+  static_assert(held * pitch * sizeof(float) <= sizeof(stages));
   float* const staged = reinterpret_cast<float*>(stages);
 #pragma unroll
-  for (unsigned part = 0; part < kTile / kRows; ++part) {
+  for (unsigned part = 0; part < kTile / held; ++part) {
     __syncthreads();
     if (warp / 4 == part) {
 #pragma unroll
@@ -111,7 +111,7 @@ __global__ __launch_bounds__(kThreads, 2) void multiply_by_tensor_cores(const __
         }
     }
     __syncthreads();
-    finish_rows<float, T, kTile, pitch>(p, at, {origin.row + part * kRows, origin.column}, staged);
+    finish_rows<float, T, held, kTile, pitch>(p, at, {origin.row + part * held, origin.column}, staged);
   }
 }
 

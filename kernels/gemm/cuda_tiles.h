@@ -1,5 +1,5 @@
 // The tiled product on cuda without tensor cores, for every dtype and layout. A block of 256 threads computes a square tile;
-// along k it goes in steps of 16 through two buffers in shared memory: while one is multiplied, the next is on its way.
+// along k it goes in steps of 16 (8) through two buffers in shared memory: while one is multiplied, the next is on its way.
 #pragma once
 #include <algorithm>
 #include "graft/kernels/cuda/runtime.h"
@@ -9,42 +9,41 @@
 
 namespace graft::inline v1::cuda::gemm {
 
-inline constexpr unsigned kDepth = 16;
+template <class C> inline constexpr unsigned kDepth = sizeof(C) == 16 ? 8 : 16;  // 48 KB of shared memory hold two buffers
 
 // Element i of those that a thread brings of a tile: neighbouring threads read neighbours in memory.
-template <unsigned tile> __device__ inline void own_element(const Memory& x, unsigned i, unsigned& row, unsigned& k) {
+template <unsigned tile, unsigned depth> __device__ inline void own_element(const Memory& x, unsigned i, unsigned& row, unsigned& k) {
   const unsigned t = threadIdx.x;
   if (x.packs) {
     const unsigned quad = t + kThreads * (i / 4);
     row = x.along_k ? quad / 4 : quad % (tile / 4) * 4 + i % 4;
     k = x.along_k ? quad % 4 * 4 + i % 4 : quad / (tile / 4);
   } else {
-    row = x.along_k ? t / kDepth + kThreads / kDepth * i : t % tile;
-    k = x.along_k ? t % kDepth : t / tile + kThreads / tile * i;
+    row = x.along_k ? t / depth + kThreads / depth * i : t % tile;
+    k = x.along_k ? t % depth : t / tile + kThreads / tile * i;
   }
 }
 
 template <class C, unsigned tile, class Operand>
 __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant__ Product<Operand> p) {
-  constexpr unsigned own = tile / 16, wide = kPerPack<C>, each = tile * kDepth / kThreads;
+  constexpr unsigned depth = kDepth<C>, own = tile / 16, wide = kPerPack<C>, each = tile * depth / kThreads;
   using Place = typename Operand::Place;
   using Wide = Pack<C, kPerPack<C>>;
-  static_assert(2 * 2 * kDepth == kRows, "the sums of kRows rows take the place of the buffers");
-  GRAFT_SHARED(Wide, tiles, [2][2][kDepth][tile / wide + 1]);
+  GRAFT_SHARED(Wide, tiles, [2][2][depth][tile / wide + 1]);
   GRAFT_SHARED(Place, rows, [2][tile]);
-  GRAFT_SHARED(Place, ks, [2][2][kDepth]);
+  GRAFT_SHARED(Place, ks, [2][2][depth]);
   const unsigned t = threadIdx.x;
   const TileAt origin = tile_of(blockIdx.x, p.m, p.n, tile);
   const unsigned k_first = blockIdx.y * p.k_per_split, k_end = p.k - k_first < p.k_per_split ? p.k : k_first + p.k_per_split;
-  const unsigned steps = (k_end - k_first + kDepth - 1) / kDepth;
+  const unsigned steps = (k_end - k_first + depth - 1) / depth;
   int64_t at[4];
   p.batches.offsets(p.first_batch + blockIdx.z, at);
   const std::byte* const data[2] = {p.a.data + at[0] * p.a.bytes, p.b.data + at[1] * p.b.bytes};
 
   const auto find_ks = [&](unsigned step) {  // by the first 32 threads
-    const unsigned k = k_first + step * kDepth + t % kDepth;
-    if (t < kDepth) p.a.find_k(k, k < k_end, ks[step % 2][0][t]);
-    else if (t < 2 * kDepth) p.b.find_k(k, k < k_end, ks[step % 2][1][t - kDepth]);
+    const unsigned k = k_first + step * depth + t % depth;
+    if (t < depth) p.a.find_k(k, k < k_end, ks[step % 2][0][t]);
+    else if (t < 2 * depth) p.b.find_k(k, k < k_end, ks[step % 2][1][t - depth]);
   };
   const auto fetch = [&](const Operand& x, int side, unsigned step, C (&v)[each]) {
     unsigned row, k;
@@ -52,7 +51,7 @@ __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant
       if (x.packs) {
 #pragma unroll
         for (unsigned i = 0; i < each; i += 4) {
-          own_element<tile>(x, i, row, k);
+          own_element<tile, depth>(x, i, row, k);
           const int64_t from = x.offset(rows[side][row], ks[step % 2][side][k]);
           Pack<float, 4> four = {};
           if (from >= 0) four = *reinterpret_cast<const Pack<float, 4>*>(data[side] + from * 4);
@@ -64,7 +63,7 @@ __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant
     }
 #pragma unroll
     for (unsigned i = 0; i < each; ++i) {
-      own_element<tile>(x, i, row, k);
+      own_element<tile, depth>(x, i, row, k);
       const int64_t from = x.offset(rows[side][row], ks[step % 2][side][k]);
       v[i] = from >= 0 ? load_own<C>(data[side] + from * x.bytes, x.dtype) : C(0);
     }
@@ -73,7 +72,7 @@ __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant
     unsigned row, k;
 #pragma unroll
     for (unsigned i = 0; i < each; ++i) {
-      own_element<tile>(x, i, row, k);
+      own_element<tile, depth>(x, i, row, k);
       reinterpret_cast<C*>(tiles[step % 2][side][k])[row] = v[i];
     }
   };
@@ -100,7 +99,7 @@ __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant
       fetch(p.b, 1, step + 1, next_b);
     }
 #pragma unroll
-    for (unsigned k = 0; k < kDepth; ++k) {
+    for (unsigned k = 0; k < depth; ++k) {
       Wide x[own / wide], y[own / wide];
 #pragma unroll
       for (unsigned j = 0; j < own / wide; ++j) {  // four rows, and four again 64 further
@@ -121,21 +120,23 @@ __global__ __launch_bounds__(kThreads) void multiply_tiles(const __grid_constant
     __syncthreads();
   }
 
-  constexpr unsigned pitch = tile + wide;
+  constexpr unsigned pitch = tile + wide, held = 4 * depth;  // rows of sums that take the place of the buffers
   C* const staged = reinterpret_cast<C*>(tiles);
 #pragma unroll
-  for (unsigned part = 0; part < own / 4; ++part) {
+  for (unsigned first = 0; first < tile; first += held) {
+    if (my_row * 4 / held == first % 64 / held) {
 #pragma unroll
-    for (unsigned i = 0; i < 4; ++i)
+      for (unsigned i = 0; i < 4; ++i)
 #pragma unroll
-      for (unsigned j = 0; j < own; j += wide) {
-        Wide some;
+        for (unsigned j = 0; j < own; j += wide) {
+          Wide some;
 #pragma unroll
-        for (unsigned k = 0; k < wide; ++k) some.of[k] = sum[part * 4 + i][j + k];
-        *reinterpret_cast<Wide*>(staged + (my_row * 4 + i) * pitch + j / 4 * 64 + my_column * 4 + j % 4) = some;
-      }
+          for (unsigned k = 0; k < wide; ++k) some.of[k] = sum[first / 64 * 4 + i][j + k];
+          *reinterpret_cast<Wide*>(staged + (my_row * 4 + i) % held * pitch + j / 4 * 64 + my_column * 4 + j % 4) = some;
+        }
+    }
     __syncthreads();
-    finish_rows<C, C, tile, pitch>(p, at, {origin.row + part * kRows, origin.column}, staged);
+    finish_rows<C, C, held, tile, pitch>(p, at, {origin.row + first, origin.column}, staged);
     __syncthreads();
   }
 }
@@ -177,9 +178,9 @@ template <class C, class Operand> void run_tiles(const Product<Operand>& p, int6
   if constexpr (std::is_same_v<C, float>) {
     const int64_t large = int64_t(blocks_for(p.m, 128)) * blocks_for(p.n, 128) * batches;
     if (large >= runtime::multiprocessors(out.device.index))
-      return launch_product<C>(multiply_tiles<C, 128, Operand>, p, 128, kDepth, batches, out, stream);
+      return launch_product<C>(multiply_tiles<C, 128, Operand>, p, 128, kDepth<C>, batches, out, stream);
   }
-  launch_product<C>(multiply_tiles<C, 64, Operand>, p, 64, kDepth, batches, out, stream);
+  launch_product<C>(multiply_tiles<C, 64, Operand>, p, 64, kDepth<C>, batches, out, stream);
 }
 
 }  // namespace graft::cuda::gemm

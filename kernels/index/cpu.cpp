@@ -101,6 +101,7 @@ void start_with(const View& x, const View& out) {
 }
 template <class T> Decline scatter(const Launch& l) {  // x, index, src
   const auto& a = l.attrs_as<ScatterAttrs>();
+  if (is_complex_v<T> && a.put >= Put::least) return kUnordered;
   start_with(*l.in[0], *l.out[0]);
   Picks picks;
   const View y = along_index(*l.out[0], *l.in[1], a.dim, picks);

@@ -212,10 +212,8 @@ void register_index_cuda() {
     add_kernel("gather", Device::cuda, t, "elements", gather);
     for (const char* op : {"index", "index_select"}) add_kernel(op, Device::cuda, t, "elements", index);
     add_kernel("masked_fill", Device::cuda, t, "elements", masked_fill<Bits<sizeof(T)>>);
-    if constexpr (!is_complex_v<T>) {
-      add_kernel("nonzero_count", Device::cuda, t, "tiles", nonzero_count<T>);
-      add_kernel("nonzero", Device::cuda, t, "tiles", nonzero<T>);
-    }
+    add_kernel("nonzero_count", Device::cuda, t, "tiles", nonzero_count<in_kernels_t<T>>);
+    add_kernel("nonzero", Device::cuda, t, "tiles", nonzero<in_kernels_t<T>>);
   });
   register_index_put_cuda();
   add_kernel("first_outside", Device::cuda, DType::i64, "elements", first_outside);

@@ -1,6 +1,6 @@
 // Writing by index on cuda: scatter and index_put. Item i of the index tensors names a slot of the output, where its `width` values
 // go. Where items share a slot the result is the same every time: the last one is written; what is summed or compared is
-// sorted by slot, and one thread goes through the items of a slot in their order.
+// sorted by slot, then items go together in their order, in parts of 128, and the parts in theirs.
 #include "graft/kernels/cuda/compat.h"
 
 #include <bit>
@@ -59,22 +59,54 @@ __global__ __launch_bounds__(kThreads) void put_last(E* y, const E* x, const __g
   if (last[slot] != i + 1) return;
   y[v.slot.offset(slot) + v.slot_inner.offset(w)] = x[v.item.offset(i) + v.item_inner.offset(w)];
 }
-// slots are in order; item[p] is the item that is p-th.
+
+// `slots` are in order, item[p] is the item that is p-th. A part is what the items of a slot have in one of the stretches of 128
+// into which the order is cut. Most slots have a single part; else the first is kept in `first`, others in `more`.
+constexpr unsigned kStretch = 128;
+template <class C> struct Parts {
+  const unsigned* slots;
+  const unsigned* item;
+  unsigned items;
+  C *first, *more;  // [stretch][width]
+};
 template <class T, Put put>
-__global__ __launch_bounds__(kThreads) void combine_items(T* y, const T* x, const __grid_constant__ Values v, const unsigned* slots,
-                                                          const unsigned* item, unsigned items, unsigned count) {
+__global__ __launch_bounds__(kThreads) void combine_items(T* y, const T* x, const __grid_constant__ Values v, Parts<compute_t<T>> parts, unsigned count) {
   using C = compute_t<T>;
   const unsigned e = blockIdx.x * kThreads + threadIdx.x;
   if (e >= count) return;
   unsigned p = v.width.divide(e);
-  const unsigned w = e - p * v.width.divisor, slot = slots[p];
-  if (p > 0 && slots[p - 1] == slot) return;  // another thread begins with the first of this slot
-  T& to = y[v.slot.offset(slot) + v.slot_inner.offset(w)];
+  const unsigned w = e - p * v.width.divisor, slot = parts.slots[p], stretch = p / kStretch, end = min(parts.items, (stretch + 1) * kStretch);
+  const bool begins = p == 0 || parts.slots[p - 1] != slot;
+  if (!begins && p % kStretch != 0) return;  // another thread has the part
   const int64_t from = v.item_inner.offset(w);
-  C sum = convert_element<C>(to);
-  do sum = combined<T, put>(sum, convert_element<C>(x[v.item.offset(item[p]) + from]));
-  while (++p < items && slots[p] == slot);
-  to = convert_element<T>(sum);
+  C sum = convert_element<C>(x[v.item.offset(parts.item[p]) + from]);
+  while (++p < end && parts.slots[p] == slot) sum = combined<T, put>(sum, convert_element<C>(x[v.item.offset(parts.item[p]) + from]));
+  const bool goes_on = p == end && end < parts.items && parts.slots[end] == slot;
+  if (begins && !goes_on) {
+    T& to = y[v.slot.offset(slot) + v.slot_inner.offset(w)];
+    to = convert_element<T>(combined<T, put>(convert_element<C>(to), sum));
+  } else {
+    (begins ? parts.first : parts.more)[size_t(stretch) * v.width.divisor + w] = sum;
+  }
+}
+// A thread has a slot with several parts, named by the stretch of the first.
+template <class T, Put put>
+__global__ __launch_bounds__(kThreads) void combine_parts(T* y, const __grid_constant__ Values v, Parts<compute_t<T>> parts, unsigned count) {
+  using C = compute_t<T>;
+  const unsigned e = blockIdx.x * kThreads + threadIdx.x;
+  if (e >= count) return;
+  unsigned stretch = v.width.divide(e);
+  const unsigned w = e - stretch * v.width.divisor, end = (stretch + 1) * kStretch;
+  if (end >= parts.items) return;
+  const unsigned slot = parts.slots[end - 1];
+  if (parts.slots[end] != slot || (stretch > 0 && parts.slots[stretch * kStretch - 1] == slot)) return;
+  C sum = parts.first[size_t(stretch) * v.width.divisor + w];
+  do {
+    ++stretch;
+    sum = combined<T, put>(sum, parts.more[size_t(stretch) * v.width.divisor + w]);
+  } while ((stretch + 1) * kStretch < parts.items && parts.slots[(stretch + 1) * kStretch] == slot);
+  T& to = y[v.slot.offset(slot) + v.slot_inner.offset(w)];
+  to = convert_element<T>(combined<T, put>(convert_element<C>(to), sum));
 }
 
 struct Work {
@@ -96,37 +128,41 @@ template <class T> Decline assign(const Launch& l, const Work& work, const View&
   launch(put_last<E>, blocks_for(count), kThreads, 0, l.stream, y.as<E>(), x.as<E>(), work.values, slots, last, count);
   return kRan;
 }
-template <class T> auto combiner(Put put) {
-  switch (put) {
-    case Put::add: return combine_items<T, Put::add>;
-    case Put::multiply: return combine_items<T, Put::multiply>;
-    case Put::least: return combine_items<T, Put::least>;
-    default: return combine_items<T, Put::greatest>;
-  }
-}
-template <class T> Decline combine(const Launch& l, const Work& work, const View& x, Put put) {
+template <class T, Put put> Decline combine(const Launch& l, const Work& work, const View& x) {
+  using C = compute_t<T>;
   const View& y = *l.out[0];
+  const unsigned width = work.values.width.divisor, stretches = blocks_for(work.items, kStretch), count = work.items * width;
   KeyRows<uint32_t> order(y, 1, work.items);
-  if (!order.ok()) return kNoMemory;
+  const Workspace memory(y, 2 * size_t(stretches) * width * sizeof(C));
+  auto* first = reinterpret_cast<C*>(memory.get());
+  if (!order.ok() || !first) return kNoMemory;
   launch(find_slots, blocks_for(work.items), kThreads, 0, l.stream, work.slots, order.keys, nullptr, work.items);
   if (!order.order(std::bit_width(uint64_t(work.all_slots - 1)), l.stream)) return kNoMemory;
-  const unsigned count = work.items * work.values.width.divisor;
-  launch(combiner<T>(put), blocks_for(count), kThreads, 0, l.stream, y.as<T>(), x.as<T>(), work.values, order.keys, order.places, work.items, count);
+  const Parts<C> parts{order.keys, order.places, work.items, first, first + size_t(stretches) * width};
+  launch(combine_items<T, put>, blocks_for(count), kThreads, 0, l.stream, y.as<T>(), x.as<T>(), work.values, parts, count);
+  if (stretches > 1) launch(combine_parts<T, put>, blocks_for(stretches * width), kThreads, 0, l.stream, y.as<T>(), work.values, parts, stretches * width);
   return kRan;
+}
+template <class T> Decline combine(const Launch& l, const Work& work, const View& x, Put put) {
+  switch (put) {
+    case Put::assign: return assign<T>(l, work, x);
+    case Put::add: return combine<T, Put::add>(l, work, x);
+    case Put::multiply: return combine<T, Put::multiply>(l, work, x);
+    case Put::least: return combine<T, Put::least>(l, work, x);
+    default: return combine<T, Put::greatest>(l, work, x);
+  }
 }
 
 // y = x, then the items.
 template <class T> Decline put_items(const Launch& l, const View& values, int64_t items, int64_t width, Put put, Work& work) {
   const View &x = *l.in[0], &y = *l.out[0];
   if (y.numel > INT32_MAX || items * width > INT32_MAX) return "2^31 elements or more";
-  if (put != Put::assign && is_complex_v<T>) return "complex numbers are not combined";
+  if (is_complex_v<T> && put >= Put::least) return kUnordered;
   if (y.data != x.data) copy_into(y, x, l.stream);
   if (items * width == 0) return kRan;
   work.items = unsigned(items);
   work.values.width = Divider(unsigned(width));
-  if constexpr (!is_complex_v<T>)
-    if (put != Put::assign) return combine<T>(l, work, values, put);
-  return assign<T>(l, work, values);
+  return combine<T>(l, work, values, put);
 }
 
 template <class T> Decline scatter(const Launch& l) {  // x, index, src
@@ -186,7 +222,7 @@ template <class T> Decline index_put(const Launch& l) {  // x, values, index...
 
 void register_index_put_cuda() {
   for_each_type(AllTypes{}, [](auto tag) {
-    using T = typename decltype(tag)::type;
+    using T = in_kernels_t<typename decltype(tag)::type>;
     add_kernel("scatter", Device::cuda, dtype_v<T>, "slots", scatter<T>);
     add_kernel("index_put", Device::cuda, dtype_v<T>, "slots", index_put<T>);
   });

@@ -49,6 +49,8 @@ void (*mover(int64_t bytes))(Strided<2>) {
   }
 }
 
+template <class T> struct real_part { using type = T; };
+template <class T> struct real_part<std::complex<T>> { using type = T; };
 // Complex numbers as pairs: one more dimension, of reals.
 View as_reals(const View& x) {
   View v = x;
@@ -64,10 +66,6 @@ View as_reals(const View& x) {
 
 Decline cuda::copy_into(const View& to, const View& from, void* stream) {
   if (to.numel == 0) return kRan;
-  if (is_complex(to.dtype) && is_complex(from.dtype) && to.dtype != from.dtype) {
-    if (to.rank == kMaxRank || from.rank != to.rank) return "complex numbers of another precision, broadcast or of rank 8";
-    return copy_into(as_reals(to), as_reals(from), stream);
-  }
   const View *in[] = {&from}, *out[] = {&to};
   const Launch l{in, out};
   const bool same = to.dtype == from.dtype;
@@ -75,8 +73,11 @@ Decline cuda::copy_into(const View& to, const View& from, void* stream) {
     (void)runtime::copy(to.data, from.data, size_t(to.numel * size_of(to.dtype)), stream);  // the choke point looks for errors
     return kRan;
   }
-  const bool whole = !is_floating(from.dtype) && !is_complex(from.dtype);
-  const auto kernel = same ? mover(size_of(to.dtype)) : whole ? convert_elements<int64_t> : convert_elements<double>;
+  const bool whole = !is_floating(from.dtype) && !is_complex(from.dtype), pairs = is_complex(from.dtype) && is_complex(to.dtype);
+  const auto kernel = same    ? mover(size_of(to.dtype))
+                      : pairs ? convert_elements<Complex<double>>
+                      : whole ? convert_elements<int64_t>
+                              : convert_elements<double>;
   for_each_part<2>(l, [&](const Strided<2>& s) { launch(kernel, blocks_for(s.count), kThreads, 0, stream, s); });
   return kRan;
 }
@@ -135,18 +136,21 @@ View region_view(const View& x, const View& into, const Region& r) {
 // out = 0, then out[region] += x: elements that the region repeats are summed, in any order.
 template <class T> Decline embed(const Launch& l) {
   const View& out = *l.out[0];
-  const View region = region_view(*l.in[0], out, l.attrs_as<EmbedAttrs>().region);
+  View x = *l.in[0], region = region_view(x, out, l.attrs_as<EmbedAttrs>().region);
   const bool repeats = may_overlap(region);
-  using A = std::conditional_t<std::is_same_v<T, Half>, __half, std::conditional_t<std::is_same_v<T, BFloat16>, __nv_bfloat16,
-            std::conditional_t<std::is_same_v<T, int64_t>, unsigned long long, T>>>;
-  constexpr bool atomic = is_floating_v<T> || sizeof(T) >= 4;
-  if (repeats && (!atomic || is_complex_v<T>)) return "elements of this type cannot be summed where a region repeats them";
+  using R = typename real_part<T>::type;
+  using A = std::conditional_t<std::is_same_v<R, Half>, __half, std::conditional_t<std::is_same_v<R, BFloat16>, __nv_bfloat16,
+            std::conditional_t<std::is_same_v<R, int64_t>, unsigned long long, R>>>;
+  constexpr bool atomic = is_floating_v<R> || sizeof(R) >= 4;
+  if (repeats && !atomic) return "elements of this type cannot be summed where a region repeats them";
+  if (repeats && is_complex_v<T> && x.rank == kMaxRank) return "complex numbers of rank 8 cannot be summed where a region repeats them";
   (void)runtime::set_bytes(out.data, 0, size_t(out.numel) * sizeof(T), l.stream);
-  if (!repeats) return copy_into(region, *l.in[0], l.stream);
-  if constexpr (atomic && !is_complex_v<T>) {
-    const View* to = &region;
-    for_each_part<2>({l.in, {&to, 1}}, [&](const Strided<2>& s) {
-      launch(add_elements<T, A>, blocks_for(s.count), kThreads, 0, l.stream, s);
+  if (!repeats) return copy_into(region, x, l.stream);
+  if constexpr (atomic) {
+    if (is_complex_v<T>) x = as_reals(x), region = as_reals(region);
+    const View *from = &x, *to = &region;
+    for_each_part<2>({{&from, 1}, {&to, 1}}, [&](const Strided<2>& s) {
+      launch(add_elements<R, A>, blocks_for(s.count), kThreads, 0, l.stream, s);
     });
   }
   return kRan;

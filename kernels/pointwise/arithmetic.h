@@ -92,7 +92,7 @@ struct Pow {
       if (b == T(0.5)) return sqrt(a);
       if (b == T(3)) return a * a * a;
       return pow(a, b);
-    } else if constexpr (is_complex_number<T>) return std::pow(a, b);
+    } else if constexpr (is_complex_number<T>) return pow(a, b);
     else return integer_power(a, b);
   }
 };
@@ -111,7 +111,7 @@ struct Abs {
   static constexpr auto name = "abs";
   static constexpr Types types = kNumber;
   template <class T> GRAFT_HD auto operator()(T x) const {
-    if constexpr (is_complex_number<T>) return std::abs(x);
+    if constexpr (is_complex_number<T>) return abs(x);
     else if constexpr (is_real_float<T>) return fabs(x);
     else return x < 0 ? wrapping_neg(x) : x;
   }
@@ -121,7 +121,7 @@ struct Sgn {
   static constexpr auto name = "sgn";
   static constexpr Types types = kNumber;
   template <class T> GRAFT_HD T operator()(T x) const {
-    if constexpr (is_complex_number<T>) return x == T(0) ? x : x / std::abs(x);
+    if constexpr (is_complex_number<T>) return x == T(0) ? x : x / abs(x);
     else return Sign{}(x);
   }
 };
@@ -141,7 +141,7 @@ struct Round {  // halves to even
 };
 struct Real { static constexpr auto name = "real"; static constexpr Types types = kComplex; template <class T> GRAFT_HD auto operator()(T x) const { return x.real(); } };
 struct Imag { static constexpr auto name = "imag"; static constexpr Types types = kComplex; template <class T> GRAFT_HD auto operator()(T x) const { return x.imag(); } };
-struct Conj { static constexpr auto name = "conj"; static constexpr Types types = kComplex; template <class T> GRAFT_HD T operator()(T x) const { return std::conj(x); } };
+struct Conj { static constexpr auto name = "conj"; static constexpr Types types = kComplex; template <class T> GRAFT_HD T operator()(T x) const { return conj(x); } };
 struct TimesI { static constexpr auto name = "times_i"; static constexpr Types types = kComplex; template <class T> GRAFT_HD T operator()(T x) const { return T(-x.imag(), x.real()); } };
 
 struct Addcmul {

@@ -7,6 +7,7 @@ namespace graft::inline v1 {
 void register_pointwise_cuda() {
   register_pointwise_unary_cuda();
   register_pointwise_binary_cuda();
+  register_pointwise_complex_cuda();
   pointwise::add_all<3, pointwise::Form::tensors>(math::Ternary{});
   pointwise::add_all<2, pointwise::Form::scalar_second>(math::ScalarSecond{});
   pointwise::add_all<2, pointwise::Form::scalar_first>(math::ScalarFirst{});

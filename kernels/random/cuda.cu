@@ -16,18 +16,21 @@ namespace {
 
 using namespace cuda;
 
-// A thread turns the four words of one counter into its values.
-template <class Draw, class T>
+// A thread turns the four words of one counter into its values. An element is `parts` of them: a complex number is two.
+template <class Draw, class T, int parts>
 __global__ __launch_bounds__(kThreads) void draw_values(Draw d, T* y, int64_t count, Dimensions place) {
   constexpr int per = per_block<Draw, T>();
   const int64_t counter = int64_t(blockIdx.x) * kThreads + threadIdx.x, first = counter * per;
   if (first >= count) return;
   T value[4];
   d(philox::words(d.stream.seed, d.stream.first + uint64_t(counter)), value);
-  for (int k = 0; k < per && first + k < count; ++k) y[place.rank ? place.offset(unsigned(first + k)) : first + k] = value[k];
+  for (int k = 0; k < per && first + k < count; ++k) {
+    const int64_t i = first + k;
+    y[place.rank ? place.offset(unsigned(i / parts)) * parts + i % parts : i] = value[k];
+  }
 }
 
-template <class Draw, class T> Decline draw(const Launch& l) {
+template <class Draw, class T, int parts> Decline draw(const Launch& l) {
   const View& out = *l.out[0];
   if (out.numel == 0) return kRan;
   Dimensions place;
@@ -39,8 +42,8 @@ template <class Draw, class T> Decline draw(const Launch& l) {
       place.step[d] = out.stride[d];
     }
   }
-  const int64_t counters = (out.numel + per_block<Draw, T>() - 1) / per_block<Draw, T>();
-  launch(draw_values<Draw, T>, blocks_for(counters), kThreads, 0, l.stream, l.attrs_as<Draw>(), out.as<T>(), out.numel, place);
+  const int64_t values = out.numel * parts, counters = (values + per_block<Draw, T>() - 1) / per_block<Draw, T>();
+  launch(draw_values<Draw, T, parts>, blocks_for(counters), kThreads, 0, l.stream, l.attrs_as<Draw>(), out.as<T>(), values, place);
   return kRan;
 }
 
@@ -159,7 +162,11 @@ Decline multinomial(const Launch& l) {
   return kRan;
 }
 
-template <class Draw, class T> void add() { add_kernel(Draw::name, Device::cuda, dtype_v<T>, "counters", draw<Draw, T>); }
+template <class Draw, class T> void add() { add_kernel(Draw::name, Device::cuda, dtype_v<T>, "counters", draw<Draw, T, 1>); }
+template <class Draw> void add_complex() {
+  add_kernel(Draw::name, Device::cuda, c64, "counters", draw<Draw, float, 2>);
+  add_kernel(Draw::name, Device::cuda, c128, "counters", draw<Draw, double, 2>);
+}
 
 }  // namespace
 
@@ -173,6 +180,7 @@ void register_random_cuda() {
     add<IntegerDraw, T>(), add<BernoulliDraw, T>();
   });
   add<IntegerDraw, bool>(), add<BernoulliDraw, bool>();
+  add_complex<UniformDraw>(), add_complex<NormalDraw>();
   add_kernel("randperm", Device::cuda, i64, "radix", permutation);
   add_kernel("multinomial", Device::cuda, f64, "rows", multinomial);
 }

@@ -127,30 +127,35 @@ template <class T> Decline pad(const Launch& l) {
 
 // ---- sequences: rounded as on cpu, so that no product is fused with a sum ---------------------------------------------
 
-struct Sequence {
-  int64_t n;
-  double start, end, step, base;
-  GRAFT_HD double line(double from, double by, double i) const {
+GRAFT_HD inline double line(double from, double by, double i) {
 #ifdef __CUDA_ARCH__
-    return __dadd_rn(from, __dmul_rn(by, i));
+  return __dadd_rn(from, __dmul_rn(by, i));
 #else
-    return from + by * i;
+  return from + by * i;
 #endif
-  }
+}
+GRAFT_HD inline Complex<double> line(Complex<double> from, Complex<double> by, double i) {
+  return {line(from.re, by.re, i), line(from.im, by.im, i)};
+}
+template <class C> struct Sequence {
+  int64_t n;
+  C start, end, step;
+  double base;
 };
 template <class T> __global__ __launch_bounds__(kThreads) void count_integers(T* y, int64_t n, uint64_t start, uint64_t step) {
   const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (i < n) y[i] = T(int64_t(start + uint64_t(i) * step));
 }
-template <class T> __global__ __launch_bounds__(kThreads) void count_up(T* y, const __grid_constant__ Sequence s) {
+template <class T> __global__ __launch_bounds__(kThreads) void count_up(T* y, int64_t n, double start, double step) {
   const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  if (i < s.n) y[i] = convert_element<T>(s.line(s.start, s.step, double(i)));
+  if (i < n) y[i] = convert_element<T>(line(start, step, double(i)));
 }
-template <class T> __global__ __launch_bounds__(kThreads) void divide_interval(T* y, const __grid_constant__ Sequence s) {
+template <class T, class C> __global__ __launch_bounds__(kThreads) void divide_interval(T* y, const __grid_constant__ Sequence<C> s) {
+  using std::pow;
   const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= s.n) return;
-  double value = i < s.n / 2 || s.n == 1 ? s.line(s.start, s.step, double(i)) : s.line(s.end, -s.step, double(s.n - 1 - i));
-  if (s.base != 0) value = std::pow(s.base, value);
+  C value = i < s.n / 2 || s.n == 1 ? line(s.start, s.step, double(i)) : line(s.end, -s.step, double(s.n - 1 - i));
+  if (s.base != 0) value = pow(C(s.base), value);
   y[i] = convert_element<T>(value);
 }
 
@@ -164,14 +169,15 @@ template <class T> Decline arange(const Launch& l) {
       return kRan;
     }
   }
-  launch(count_up<T>, blocks_for(a.n), kThreads, 0, l.stream, y, Sequence{a.n, a.start.value(), 0, a.step.value(), 0});
+  launch(count_up<T>, blocks_for(a.n), kThreads, 0, l.stream, y, a.n, a.start.value(), a.step.value());
   return kRan;
 }
 template <class T> Decline linspace(const Launch& l) {  // from both ends, so that both are met exactly
+  using C = std::conditional_t<is_complex_v<T>, Complex<double>, double>;
   const auto& a = l.attrs_as<SequenceAttrs>();
   if (a.n == 0) return kRan;
-  const double start = a.start.value(), end = a.end.value(), step = a.n > 1 ? (end - start) / double(a.n - 1) : 0;
-  launch(divide_interval<T>, blocks_for(a.n), kThreads, 0, l.stream, l.out[0]->as<T>(), Sequence{a.n, start, end, step, a.base});
+  const C start = a.start.to<C>(), end = a.end.to<C>(), step = a.n > 1 ? (end - start) / double(a.n - 1) : C(0);
+  launch(divide_interval<T, C>, blocks_for(a.n), kThreads, 0, l.stream, l.out[0]->as<T>(), Sequence<C>{a.n, start, end, step, a.base});
   return kRan;
 }
 
@@ -185,10 +191,8 @@ void register_rearrange_cuda() {
     add_kernel("roll", Device::cuda, t, "strided", roll);
     for (const char* op : {"tril", "triu"}) add_kernel(op, Device::cuda, t, "elements", triangle<Bits<sizeof(T)>>);
     add_kernel("pad", Device::cuda, t, "elements", pad<T>);
-    if constexpr (!std::is_same_v<T, bool> && !is_complex_v<T>) {
-      add_kernel("linspace", Device::cuda, t, "elements", linspace<T>);
-      add_kernel("arange", Device::cuda, t, "elements", arange<T>);
-    }
+    if constexpr (!std::is_same_v<T, bool>) add_kernel("linspace", Device::cuda, t, "elements", linspace<in_kernels_t<T>>);
+    if constexpr (!std::is_same_v<T, bool> && !is_complex_v<T>) add_kernel("arange", Device::cuda, t, "elements", arange<T>);
   });
 }
 

@@ -167,7 +167,7 @@ template <class T> Decline variance(const Launch& l) {
 
 template <class T, bool product>
 __global__ __launch_bounds__(kThreads) void scan_lines(Strided<2> s, unsigned n, int64_t to, int64_t from) {
-  using Acc = std::conditional_t<std::is_integral_v<T>, int64_t, std::conditional_t<std::is_same_v<T, double>, double, float>>;
+  using Acc = Sum<T>;
   const unsigned line = blockIdx.x * kThreads + threadIdx.x;
   if (line >= s.count) return;
   int64_t at[2];
@@ -206,14 +206,16 @@ template <class T> void add_all() {
   add("prod", reduce_kernel<ProdFold<T>, T>);
   if constexpr (!std::is_integral_v<T>) {
     add("mean", reduce_kernel<MeanFold<T>, T>);
-    add("var", variance<T>);
+    if constexpr (!is_complex_v<T>) add("var", variance<T>);
   }
   add("any", reduce_kernel<TruthFold<T, false>, T>);
   add("all", reduce_kernel<TruthFold<T, true>, T>);
-  add("amax", reduce_kernel<ExtremeFold<T, true, false>, T>);
-  add("amin", reduce_kernel<ExtremeFold<T, false, false>, T>);
-  add("max", index_kernel<ExtremeFold<T, true, true>, T>);
-  add("min", index_kernel<ExtremeFold<T, false, true>, T>);
+  if constexpr (!is_complex_v<T>) {
+    add("amax", reduce_kernel<ExtremeFold<T, true, false>, T>);
+    add("amin", reduce_kernel<ExtremeFold<T, false, false>, T>);
+    add("max", index_kernel<ExtremeFold<T, true, true>, T>);
+    add("min", index_kernel<ExtremeFold<T, false, true>, T>);
+  }
   if constexpr (!std::is_same_v<T, bool>) {
     add_kernel("cumsum", Device::cuda, t, "line per thread", scan<T, false>);
     add_kernel("cumprod", Device::cuda, t, "line per thread", scan<T, true>);
@@ -224,6 +226,7 @@ template <class T> void add_all() {
 
 void register_reduce_cuda() {
   for_each_type(RealTypes{}, [](auto tag) { add_all<typename decltype(tag)::type>(); });
+  for_each_type(KernelComplexTypes{}, [](auto tag) { add_all<typename decltype(tag)::type>(); });
 }
 
 }  // namespace graft
