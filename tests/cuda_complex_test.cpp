@@ -5,6 +5,7 @@
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
 #include "graft/core/random.h"
+#include "graft/nn/functional.h"
 
 namespace graft {
 namespace {
@@ -119,6 +120,20 @@ TEST_P(CudaComplex, products_of_matrices) {
   expect_same(product, whole({4, 0}, 1, t), whole({0, 3}, 2, t));
   const Tensor bias = whole({9}, 7, t);
   expect_same([&](const Tensor& x, const Tensor& w) { return linear(x, w, bias.to(x.device())); }, whole({6, 11}, 5, t), whole({9, 11}, 6, t));
+}
+
+TEST_P(CudaComplex, convolutions) {
+  const DType t = GetParam();
+  const auto results = [&](Device d, int64_t groups, bool strided) {
+    Tensor x = whole({2, 4, 9, 7}, 1, t).to(d), w = whole({6, 4 / groups, 3, 2}, 2, t).to(d);
+    if (strided) x = turned(x), w = turned(w);
+    x.requires_grad_(), w.requires_grad_();
+    const Tensor y = nn::functional::conv2d(x, w, whole({6}, 3, t).to(d), {.stride = {2, 1}, .padding = {1, 0}, .groups = groups});
+    const Tensors g = grad({y}, {x, w}, {.grad_outputs = {whole(y.shape(), 4, t).to(d)}});
+    return std::array{numbers(y), numbers(g[0]), numbers(g[1])};
+  };
+  for (const int64_t groups : {1, 2})
+    for (const bool strided : {false, true}) EXPECT_EQ(results(kCuda, groups, strided), results(kCpu, groups, false)) << groups << strided;
 }
 
 TEST_P(CudaComplex, elements_by_index_and_elsewhere) {

@@ -48,6 +48,8 @@ void register_conv_cuda() {
   for (const DType t : {f32, f16, bf16}) add_tiles<float>(t);
   add_tiles<double>(f64);
   add_tiles<int64_t>(i64);
+  add_tiles<Complex<float>>(c64);
+  add_tiles<Complex<double>>(c128);
 }
 
 }  // namespace graft

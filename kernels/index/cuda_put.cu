@@ -70,7 +70,8 @@ template <class C> struct Parts {
   C *first, *more;  // [stretch][width]
 };
 template <class T, Put put>
-__global__ __launch_bounds__(kThreads) void combine_items(T* y, const T* x, const __grid_constant__ Values v, Parts<compute_t<T>> parts, unsigned count) {
+__global__ __launch_bounds__(kThreads) void combine_items(T* y, const T* x, const __grid_constant__ Values v, Parts<compute_t<T>> parts,
+                                                          unsigned count) {
   using C = compute_t<T>;
   const unsigned e = blockIdx.x * kThreads + threadIdx.x;
   if (e >= count) return;
@@ -140,7 +141,8 @@ template <class T, Put put> Decline combine(const Launch& l, const Work& work, c
   if (!order.order(std::bit_width(uint64_t(work.all_slots - 1)), l.stream)) return kNoMemory;
   const Parts<C> parts{order.keys, order.places, work.items, first, first + size_t(stretches) * width};
   launch(combine_items<T, put>, blocks_for(count), kThreads, 0, l.stream, y.as<T>(), x.as<T>(), work.values, parts, count);
-  if (stretches > 1) launch(combine_parts<T, put>, blocks_for(stretches * width), kThreads, 0, l.stream, y.as<T>(), work.values, parts, stretches * width);
+  if (stretches == 1) return kRan;
+  launch(combine_parts<T, put>, blocks_for(stretches * width), kThreads, 0, l.stream, y.as<T>(), work.values, parts, stretches * width);
   return kRan;
 }
 template <class T> Decline combine(const Launch& l, const Work& work, const View& x, Put put) {
