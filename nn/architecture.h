@@ -45,6 +45,6 @@ void check_architecture(const Json&, const std::string& where);
 
 // A number for the structure of a model: types, attributes, slots, sharing, and the names, shapes and dtypes of tensors; not
 // modes, devices, requires_grad or numbers. Types that are not registered count by their class name alone.
-uint64_t structure_hash(const Module&);
+uint64_t architecture_hash(const Module&);
 
 }  // namespace graft::nn

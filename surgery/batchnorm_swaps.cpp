@@ -43,10 +43,12 @@ Tensor FrozenBatchNorm::forward(const Tensor& x) {
 std::string FrozenBatchNorm::extra_repr() const { return concat(num_features, ", eps=", nn::Value(eps)); }
 
 std::vector<Policy> freeze_batchnorm() {
-  return {on<nn::BatchNormNd>([](const nn::BatchNormNd& n) -> Answer {
+  Policy p = on<nn::BatchNormNd>([](const nn::BatchNormNd& n) -> Answer {
     if (!n.running_mean) return Answer::declined("no_statistics", "it keeps no running statistics");
     return nn::make<FrozenBatchNorm>(n);
-  })};
+  });
+  p.named = Named{"freeze_batchnorm", {}};
+  return {p};
 }
 
 }  // namespace graft::inline v1::surgery

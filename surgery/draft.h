@@ -23,6 +23,17 @@ struct Draft {
   struct Copying { size_t change; Carry how; uint64_t versions; };  // of what was copied, at that time
   std::vector<Copying> copied;
   void copy_weights(Copying&, Change&) const;  // into the new module, unless they are there already
+  struct Asked {  // what was answered about a module of the model as it was
+    Answer::Kind kind;
+    const Graph::Node* node;
+    const Policy* policy;
+    std::string path, with;
+    nn::ModulePtr module;
+    bool behind = false;
+    Removal removal = Removal::entry;
+  };
+  std::vector<Asked> asked;                       // for recipes
+  std::string not_recorded;                       // why not
   Indices indices;                                // as apply() leaves them
   std::vector<std::pair<std::string, Graph::Node*>> replaced;  // of the model as it was, each once
   std::shared_ptr<const Liveness> live;
@@ -65,6 +76,7 @@ struct Journal {
   std::vector<GroupEdit> groups;
   HookMoves hooks;
   std::shared_ptr<const Liveness> live;
+  std::shared_ptr<const Step> step;  // null: not recorded
   Indices* indices = nullptr;
   Indices other_indices;
   bool applied = false;

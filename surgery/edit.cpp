@@ -1,6 +1,7 @@
 // Committing: everything that may fail is built aside; then pointers are exchanged. The way back is in undo.cpp.
 #include "graft/nn/call.h"
 #include "graft/surgery/draft.h"
+#include "graft/surgery/recipe_step.h"
 
 namespace graft::inline v1::surgery {
 
@@ -75,6 +76,7 @@ Edit Plan::apply(const ApplyOptions& options) {
   journal->hooks = HookMoves(draft_->options.hook_moves);
   journal->indices = draft_->options.indices;
   journal->other_indices = draft_->indices;
+  if (options.record) journal->step = detail::record(*journal, draft_.get(), {});
   Edit edit = detail::commit(std::move(journal));
   if (verifies) detail::verify(*edit.journal_, answer, options.verify);
   return edit;
@@ -92,5 +94,9 @@ Edit::~Edit() = default;
 const std::vector<Change>& Edit::changes() const { return *journal_->changes; }
 bool Edit::applied() const { return journal_->applied; }
 const std::optional<Difference>& Edit::verified() const { return journal_->verified; }
+Recipe Edit::recipe() const {
+  GRAFT_CHECK(journal_->step, "recipe: the edit was applied without being recorded; ApplyOptions::record is off");
+  return detail::recipe_of(journal_->step);
+}
 
 }  // namespace graft

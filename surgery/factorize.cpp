@@ -60,7 +60,7 @@ FactorizedLinear::FactorizedLinear(const nn::Linear& l, int64_t rank)
 }
 
 std::vector<Policy> factorize(const FactorizeOptions& o) {
-  return {on<nn::Conv2d>([o](const nn::Conv2d& c, const Site& site) -> nn::ModulePtr {
+  std::vector<Policy> policies{on<nn::Conv2d>([o](const nn::Conv2d& c, const Site& site) -> nn::ModulePtr {
             const int64_t smaller = std::min(c.in_channels, c.out_channels);
             if (within<FactorizedConv2d>(site) || c.groups != 1 || smaller < o.min_channels) return nullptr;
             const int64_t rank = rank_of(c.weight, o.latent_channels, o.energy, smaller);
@@ -72,6 +72,11 @@ std::vector<Policy> factorize(const FactorizeOptions& o) {
             const int64_t rank = rank_of(l.weight, o.latent_features, o.energy, smaller);
             return rank ? nn::make<FactorizedLinear>(l, rank) : nullptr;
           })};
+  for (Policy& p : policies)
+    p.named = Named{"factorize", {nn::Arg("min_channels", o.min_channels), nn::Arg("latent_channels", o.latent_channels),
+                                  nn::Arg("min_features", o.min_features), nn::Arg("latent_features", o.latent_features),
+                                  nn::Arg("energy", o.energy)}};
+  return policies;
 }
 
 }  // namespace graft::inline v1::surgery

@@ -1,8 +1,10 @@
 #include "graft/surgery/fuse.h"
 
 #include <algorithm>
-#include "graft/nn/intrinsic.h"
-#include "graft/surgery/fold.h"
+#include "graft/nn/activation.h"
+#include "graft/nn/conv.h"
+#include "graft/nn/linear.h"
+#include "graft/surgery/fuse_chain.h"
 #include "graft/surgery/trace.h"
 
 namespace graft::inline v1::surgery {
@@ -10,22 +12,6 @@ namespace {
 
 using nn::Module;
 constexpr size_t none = Trace::none;
-
-// What becomes one layer, in order of execution.
-struct Chain {
-  Foldable layer;
-  const nn::BatchNormNd* before = nullptr;
-  const nn::BatchNormNd* behind = nullptr;
-  const Module* relu = nullptr;
-  nn::ModulePtr folded = {};  // the layer with what `before` and `behind` do
-
-  std::vector<const Module*> modules() const {
-    std::vector<const Module*> list;
-    for (const Module* m : {static_cast<const Module*>(before), layer.module, static_cast<const Module*>(behind), relu})
-      if (m) list.push_back(m);
-    return list;
-  }
-};
 
 struct Refusal {  // thrown by a check, caught per chain
   Reason code;
@@ -229,49 +215,6 @@ void Finder::run() {
   }
 }
 
-// ---- what takes the place of a chain -------------------------------------------------------------------------
-
-nn::ModulePtr fused_layer(const Chain& c) {
-  const nn::ModulePtr layer = c.folded;
-  if (!c.relu) return layer;
-  nn::ModulePtr relu = c.relu->clone();
-  drop_call_hooks(*relu);
-  const auto wrapped = [&]<class Plain, class Transposed>() -> nn::ModulePtr {
-    if (c.layer.transposed) return nn::make<Transposed>(layer, relu);
-    return nn::make<Plain>(layer, relu);
-  };
-  nn::ModulePtr both;
-  switch (c.layer.dims) {
-    case 0: both = nn::make<nn::LinearReLU>(layer, relu); break;
-    case 1: both = wrapped.operator()<nn::ConvReLU1d, nn::ConvTransposeReLU1d>(); break;
-    case 2: both = wrapped.operator()<nn::ConvReLU2d, nn::ConvTransposeReLU2d>(); break;
-    default: both = wrapped.operator()<nn::ConvReLU3d, nn::ConvTransposeReLU3d>();
-  }
-  both->train(c.layer.module->training());
-  return both;
-}
-
-size_t call_hooks(const Module& m, std::vector<nn::HookKind> kinds) {
-  size_t n = 0;
-  for (const nn::HookKind k : kinds) n += m.hooks() ? m.hooks()->count(k) : 0;
-  return n;
-}
-
-void plan_hooks(const Chain& c, const nn::ModulePtr& fused, const Finder& finder, std::vector<HookMove>& moves,
-                Fused& report) {
-  using K = nn::HookKind;
-  const auto modules = c.modules();
-  const auto shared = [](const Module* m) { return std::const_pointer_cast<Module>(m->shared_from_this()); };
-  if (call_hooks(*modules.front(), {K::forward_pre})) moves.push_back({shared(modules.front()), K::forward_pre, fused});
-  if (call_hooks(*modules.back(), {K::forward})) moves.push_back({shared(modules.back()), K::forward, fused});
-  for (const Module* m : modules) {
-    size_t n = call_hooks(*m, {K::full_backward_pre, K::full_backward});
-    if (m != modules.front()) n += call_hooks(*m, {K::forward_pre});
-    if (m != modules.back()) n += call_hooks(*m, {K::forward});
-    if (n) report.dropped_hooks.push_back(concat(finder.path(m), ": ", n, n == 1 ? " hook" : " hooks"));
-  }
-}
-
 }  // namespace
 
 Fusion fuse(Module& model, const nn::Values& example, const FuseOptions& options) {
@@ -285,30 +228,10 @@ Fusion fuse(Module& model, const nn::Values& example, const FuseOptions& options
     throw e;
   }
 
-  std::unordered_map<const Module*, nn::ModulePtr> successors;
-  Options plan_options{
-      .optimizers = options.optimizers, .inherit_device = false, .inherit_dtype = false, .inherit_training = false};
   std::vector<Fused> fused;
-  for (const Chain& c : finder.chains) {
-    const nn::ModulePtr layer = successors[c.layer.module] = fused_layer(c);
-    Fused f{finder.path(c.layer.module), {}, {}, {}};
-    for (const Module* m : c.modules()) {
-      f.chain.push_back(finder.path(m));
-      f.what += (f.what.empty() ? "" : " + ") + nn::type_name(*m);
-      if (m == c.layer.module) continue;
-      successors[m] = nn::make<nn::Identity>();
-      successors[m]->train(m->training());
-    }
-    f.what += " -> " + nn::type_name(*layer);
-    plan_hooks(c, layer, finder, plan_options.hook_moves, f);
-    fused.push_back(std::move(f));
-  }
-  const Policy by_module{typeid(Module), "fusion", [](const Module&) { return true; },
-                         [&](const Module& m, const Site&) -> nn::ModulePtr {
-                           const auto it = successors.find(&m);
-                           return it == successors.end() ? nullptr : it->second;
-                         }};
-  return {std::move(fused), std::move(finder.refused), plan(model, {by_module}, std::move(plan_options)).apply()};
+  Edit edit = fuse_chains({.module = &model, .owner = model.weak_from_this().lock()}, finder.chains,
+                          [&](const Module* m) { return finder.path(m); }, options, fused);
+  return {std::move(fused), std::move(finder.refused), std::move(edit)};
 }
 
 }  // namespace graft

@@ -5,11 +5,13 @@
 #include <unordered_map>
 #include <unordered_set>
 #include "graft/core/warning.h"
+#include "graft/nn/architecture.h"
 #include "graft/nn/call.h"
 #include "graft/nn/containers.h"
 #include "graft/nn/linear.h"
 #include "graft/surgery/draft.h"
 #include "graft/surgery/fold.h"
+#include "graft/surgery/recipe_step.h"
 #include "graft/surgery/trace.h"
 
 namespace graft::inline v1::surgery {
@@ -145,6 +147,23 @@ Fused report_of(const Group& g) {
   return f;
 }
 
+// What a recipe says.
+detail::Step step_of(const std::vector<Group>& groups, bool is_qat, const FuseModulesOptions& o) {
+  detail::Step step;
+  step.kind = detail::Step::Kind::fuse_modules;
+  step.qat = is_qat;
+  const bool own = o.fuser_func || !o.additional_fuser_method_mapping.empty();
+  if (own) step.missing = "it was fused by a function of the caller's";
+  for (const Group& g : groups) {
+    step.groups.push_back(g.names);
+    if (own || is_qat) continue;
+    detail::Fold fold{g.names[0], {}, false};
+    for (size_t i = 0; i < g.modules.size(); ++i) fold.parts.emplace_back(g.names[i], nn::architecture(*g.modules[i]));
+    step.keys.fold.push_back(std::move(fold));
+  }
+  return step;
+}
+
 struct Prepared {
   std::unique_ptr<detail::Journal> journal;
   std::vector<Fused> fused;
@@ -182,22 +201,24 @@ Prepared prepare(Module& model, const ModuleNames& names, bool is_qat, const Fus
   p.journal->changes = std::move(changes);
   p.journal->live = live;
   p.journal->hooks = HookMoves(moves);
+  p.journal->step = detail::record(*p.journal, nullptr, step_of(groups, is_qat, o));
   return p;
 }
 
-Fusion fuse_in_place(Module& model, const ModuleNames& names, bool is_qat, const FuseModulesOptions& o) {
+}  // namespace
+
+Fusion detail::fuse_in_place(Module& model, const ModuleNames& names, bool is_qat, const FuseModulesOptions& o) {
   Prepared p = prepare(model, names, is_qat, o);
   std::vector<std::string> dropped;
   for (const Fused& f : p.fused)
     for (const std::string& hook : f.dropped_hooks) dropped.push_back(hook);
   for (const std::string& hook : dropped) warn("fuse_modules: hooks do not run any more: ", hook);
+  Recipe recipe = detail::recipe_of(p.journal->step);
   Fusion fusion{std::move(p.fused), {}, detail::commit(std::move(p.journal))};
+  if (o.recipe) *o.recipe = std::move(recipe);
   if (o.dropped_hooks) *o.dropped_hooks = std::move(dropped);
   return fusion;
 }
-
-}  // namespace
-
 ModulePtr detail::fuse_named(const ModulePtr& original, const ModuleNames& names, bool is_qat,
                              const FuseModulesOptions& o) {
   GRAFT_CHECK(original, "fuse_modules: there is no model");
@@ -207,7 +228,7 @@ ModulePtr detail::fuse_named(const ModulePtr& original, const ModuleNames& names
   return model;
 }
 Fusion fuse(Module& model, const ModuleNames& names, const FuseModulesOptions& o) {
-  return fuse_in_place(model, names, false, o);
+  return detail::fuse_in_place(model, names, false, o);
 }
 
 ModuleGroup fuse_known_modules(const ModuleGroup& modules, bool is_qat, const FuserMethods& additional) {

@@ -35,6 +35,7 @@ struct FuseModulesOptions {
   nn::Values example = {};  // if given, a trace checks that each module is called once, and BatchNorm1d on rows
   std::vector<std::string>* dropped_hooks =
       nullptr;  // receives the hooks that do not run any more: "conv: 1 forward hook"
+  Recipe* recipe = nullptr;  // receives what was done; of fuse(), its edit has it too
 };
 
 // One list of paths, or a list of them: {"conv", "bn"}, {{"conv1", "bn1"}, {"conv2", "bn2", "relu"}}.
@@ -52,6 +53,7 @@ struct ModuleNames {
 
 namespace detail {
 nn::ModulePtr fuse_named(const nn::ModulePtr&, const ModuleNames&, bool is_qat, const FuseModulesOptions&);
+Fusion fuse_in_place(nn::Module&, const ModuleNames&, bool is_qat, const FuseModulesOptions&);
 }
 // In eval mode; norms are folded. The fused module is at the first path, an Identity at the others. Pre-hooks of the
 // first and forward hooks of the last module move to the fused one. Errors, all before any change: an unknown sequence,

@@ -3,6 +3,7 @@
 #include <ostream>
 #include "graft/core/op.h"
 #include "graft/core/ops.h"
+#include "graft/surgery/recipe_step.h"
 #include "graft/surgery/table.h"
 
 namespace graft::inline v1::surgery {
@@ -123,7 +124,19 @@ void mark_only_lora_as_trainable(nn::Module& root) {
     p.requires_grad_(std::ranges::any_of(adapters, [&](const Tensor& a) { return a.is_same(p); }));
 }
 
-void merge_lora(nn::Module& root) {
+// The step of a recipe: of all adapters that are in the other state, each at all of its paths.
+static detail::Step step_for(const nn::Module& root, bool merges) {
+  detail::Step step;
+  step.kind = merges ? detail::Step::Kind::merge_lora : detail::Step::Kind::unmerge_lora;
+  step.before = structure_hash(root);
+  for (const auto& [path, m] : root.named_modules(nullptr, {}, false)) {
+    const auto* layer = dynamic_cast<const LoRALayer*>(m);
+    if (layer && layer->merged() != merges) (merges ? step.keys.add : step.keys.subtract).push_back({path, layer->r, layer->alpha});
+  }
+  return step;
+}
+Recipe merge_lora(nn::Module& root) {
+  detail::Step step = step_for(root, true);
   std::vector<LoRALayer*> done;
   try {
     for_each_adapter(root, [&](LoRALayer& layer) {
@@ -132,15 +145,20 @@ void merge_lora(nn::Module& root) {
       layer.merge();
       done.push_back(&layer);
     });
+    step.after = structure_hash(root);
+    return detail::recipe_of(std::make_shared<const detail::Step>(std::move(step)));
   } catch (...) {
     while (!done.empty()) done.back()->unmerge(), done.pop_back();
     throw;
   }
 }
-void unmerge_lora(nn::Module& root) {  // backwards: two adapters may share a weight
+Recipe unmerge_lora(nn::Module& root) {  // backwards: two adapters may share a weight
+  detail::Step step = step_for(root, false);
   std::vector<LoRALayer*> merged;
   for_each_adapter(root, [&](LoRALayer& layer) { merged.push_back(&layer); });
   while (!merged.empty()) merged.back()->unmerge(), merged.pop_back();
+  step.after = structure_hash(root);
+  return detail::recipe_of(std::make_shared<const detail::Step>(std::move(step)));
 }
 
 LoRAStatus lora_status(const nn::Module& root) {

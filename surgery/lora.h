@@ -11,7 +11,7 @@
 #include "graft/nn/conv.h"
 #include "graft/nn/dropout.h"
 #include "graft/nn/linear.h"
-#include "graft/surgery/policy.h"
+#include "graft/surgery/recipe.h"
 
 namespace graft::inline v1::surgery {
 
@@ -67,8 +67,8 @@ std::vector<Policy> remove_lora();  // base as it is: what is merged stays
 
 std::vector<Tensor> lora_parameters(const nn::Module&);
 void mark_only_lora_as_trainable(nn::Module&);  // requires_grad of all others: false
-void merge_lora(nn::Module&);                   // all that are not, or, with an Error, none
-void unmerge_lora(nn::Module&);
+Recipe merge_lora(nn::Module&);                 // all that are not, or, with an Error, none; what it did
+Recipe unmerge_lora(nn::Module&);
 
 struct LoRAStatus {
   struct Adapter {

@@ -202,7 +202,10 @@ void Planner::replace(Node& n, const Policy& p, const Site& site, const nn::Modu
     enter(entered, inherit);
     inherit.apply_to_whole(*after, change.path);
     take_weights(p, change);
-    if (n.original) d_.replaced.emplace_back(change.path, &n);
+    if (n.original) {
+      d_.replaced.emplace_back(change.path, &n);
+      d_.asked.push_back({Answer::Kind::replace, &n, &p, change.path, {}, after});
+    }
   }
   n.answered = true;
   d_.changes->push_back(std::move(change));
@@ -221,6 +224,7 @@ void Planner::remove(Node& n, const Policy& p, const Site& site, Removal how) {
   d_.graph.remove(n, stand_in, how == Removal::identity, entered);
   enter(entered, Inheritance(d_, *n.module));
   if (!entered.empty()) change.after = stand_in;
+  if (n.original) d_.asked.push_back({Answer::Kind::remove, &n, &p, change.path, {}, nullptr, false, how});
   n.answered = true;
   d_.changes->push_back(std::move(change));
 }
@@ -236,6 +240,7 @@ void Planner::insert(Node& n, const Policy& p, const Site& site, const nn::Modul
     n.successor = nullptr;  // it stays, within
   }
   enter(entered, Inheritance(d_, *n.module));
+  if (n.original) d_.asked.push_back({Answer::Kind::insert, &n, &p, path_of(n), {}, m, behind});
   Node* const made = d_.graph.find(m.get());
   d_.inserted.push_back({path_of(n), {&n, made}});
   placed_.emplace_back(d_.changes->size(), made);
@@ -250,6 +255,8 @@ void Planner::exchange(Node& n, const Policy& p, const Site& site, const nn::Mod
   one.swapped = two.swapped = true;
   if (other != &n) d_.graph.exchange(n, *other);
   n.answered = other->answered = true;
+  if (n.original) d_.asked.push_back({Answer::Kind::exchange, &n, &p, one.path, two.path, nullptr});
+  else d_.not_recorded = "'" + two.path + "' has changed places with a module that came in by the same edit";
   d_.changes->push_back(std::move(one));
   if (other != &n) d_.changes->push_back(std::move(two));
 }

@@ -71,9 +71,13 @@ struct Note {
 std::string_view name_of(Note::Kind);
 
 class Edit;
+class Recipe;
 namespace detail {
 struct Draft;    // what a plan will do
 struct Journal;  // what an edit did
+struct Replaying;
+struct Step;     // what a recipe says of an edit
+Recipe recipe_of(std::shared_ptr<const Step>);
 Edit commit(std::unique_ptr<Journal>) noexcept;
 struct Root {
   nn::Module* module = nullptr;
@@ -99,9 +103,11 @@ class Edit {
   // stands on; otherwise Error plan_refused, which lists the slots, lists and parameters that later edits have touched.
   void undo();
   const std::optional<Difference>& verified() const;  // by apply({.verify}): how far the answers are apart
+  Recipe recipe() const;  // recipe.h: what it did, recorded when it was made; Error if apply() was told not to
 
  private:
   friend class Plan;
+  friend struct detail::Replaying;
   friend Edit detail::commit(std::unique_ptr<detail::Journal>) noexcept;
   explicit Edit(std::unique_ptr<detail::Journal>);
   std::unique_ptr<detail::Journal> journal_;
@@ -109,6 +115,7 @@ class Edit {
 
 struct ApplyOptions {
   Verify verify = {};  // runs the model before and after, and rolls back where the answers differ
+  bool record = true;  // for Edit::recipe(); takes time and memory in proportion to the model
 };
 
 class Plan {
@@ -146,9 +153,9 @@ Plan make_plan(detail::Root, std::vector<Policy>, Options);
 inline Plan plan(nn::Module& model, std::vector<Policy> policies, Options options = {}) {
   return make_plan({.module = &model, .owner = model.weak_from_this().lock()}, std::move(policies), std::move(options));
 }
-// The same for a model in a handle, so that include_root can replace the model itself. T decides what fits.
-template <class T> Plan plan(std::shared_ptr<T>& model, std::vector<Policy> policies, Options options = {}) {
-  detail::Root root{.module = model.get(), .owner = model, .handle = &model};
+namespace detail {
+template <class T> Root root_of(std::shared_ptr<T>& model) {
+  Root root{.module = model.get(), .owner = model, .handle = &model};
   root.fits = [](nn::Module& m) { return is_a<T>(m); };
   root.held = [](void* handle) -> nn::Module* { return static_cast<std::shared_ptr<T>*>(handle)->get(); };
   root.put = [](void* handle, nn::ModulePtr& m) noexcept {
@@ -157,7 +164,12 @@ template <class T> Plan plan(std::shared_ptr<T>& model, std::vector<Policy> poli
     p = std::dynamic_pointer_cast<T>(m);
     m = std::move(before);
   };
-  return make_plan(std::move(root), std::move(policies), std::move(options));
+  return root;
+}
+}  // namespace detail
+// The same for a model in a handle, so that include_root can replace the model itself. T decides what fits.
+template <class T> Plan plan(std::shared_ptr<T>& model, std::vector<Policy> policies, Options options = {}) {
+  return make_plan(detail::root_of(model), std::move(policies), std::move(options));
 }
 
 // plan and apply in one.

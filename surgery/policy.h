@@ -7,6 +7,7 @@
 #include <string>
 #include <typeindex>
 #include "graft/nn/param.h"
+#include "graft/nn/registry.h"
 #include "graft/surgery/count.h"
 #include "graft/surgery/select.h"
 
@@ -58,6 +59,15 @@ struct PolicyOptions {
   Carry carry = Carry::none;
 };
 
+namespace detail { struct Step; }
+
+// A ready-made surgery by its name, with its arguments: what a recipe says where new modules depend on the numbers of the
+// old ones, so that their architecture is not enough (catalog.h).
+struct Named {
+  std::string name;
+  nn::Args args;
+};
+
 struct Policy {
   std::type_index type;  // names the counter in Indices
   std::string name;      // for reports: "Conv2d"
@@ -65,11 +75,16 @@ struct Policy {
   std::function<Answer(const nn::Module&, const Site&)> answer;
   PolicyOptions options = {};
   std::optional<Selection> selection = {};  // whose modules it is about; checked before anything is asked
+  std::optional<Named> named = {};          // for recipes
+  bool copies = false;                      // it answers with edited copies: edit(fn)
+  std::shared_ptr<const detail::Step> step = {};  // all of what a recipe says: fusion
 };
 
 // fn edits a copy of the module that shares its parameters (buffers are copied); the copy takes its place.
 template <class F> struct EditCopy { F fn; };
 template <class F> EditCopy<F> edit(F fn) { return {std::move(fn)}; }
+template <class F> inline constexpr bool is_edit_copy_v = false;
+template <class F> inline constexpr bool is_edit_copy_v<EditCopy<F>> = true;
 
 namespace detail {
 template <class M, class F> Answer ask(const F& fn, const M& m, const Site& site) {
@@ -92,11 +107,11 @@ void check_types(const Selection&, const std::string& type, bool (*is)(const nn:
 // on<Conv2d>(fn): fn takes (const Conv2d&), (const Conv2d&, int64_t index) or (const Conv2d&, const Site&) and returns
 // a module or nullptr. Subclasses match.
 template <class M, class F> Policy on(F fn, PolicyOptions options = {}) {
-  return {typeid(M), short_type_name(typeid(M)), [](const nn::Module& m) { return is_a<M>(m); },
-          [fn = std::move(fn)](const nn::Module& m, const Site& site) -> Answer {
+  return {.type = typeid(M), .name = short_type_name(typeid(M)), .matches = [](const nn::Module& m) { return is_a<M>(m); },
+          .answer = [fn = std::move(fn)](const nn::Module& m, const Site& site) -> Answer {
             return detail::ask<M>(fn, dynamic_cast<const M&>(m), site);
           },
-          options};
+          .options = options, .copies = is_edit_copy_v<F>};
 }
 // The same for the modules of a selection, all of which must be of the type.
 template <class M, class F> Policy on(const Selection& selection, F fn, PolicyOptions options = {}) {

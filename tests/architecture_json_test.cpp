@@ -103,7 +103,7 @@ TEST(ArchitectureJson, every_registered_layer_is_built_again_as_it_was) {
       EXPECT_EQ(typeid(*copy), typeid(*m)) << name;
       EXPECT_EQ(nn::repr(*copy), nn::repr(*m));
       EXPECT_EQ(nn::architecture(*copy).dump(), nn::architecture(*m).dump());
-      EXPECT_EQ(nn::structure_hash(*copy), nn::structure_hash(*m));
+      EXPECT_EQ(nn::architecture_hash(*copy), nn::architecture_hash(*m));
       const auto before = m->state_dict(), after = copy->state_dict();
       ASSERT_EQ(after.keys(), before.keys()) << name;
       for (const auto& [key, t] : before) EXPECT_EQ(concat(t.view()), concat(after.at(key).view())) << name << ' ' << key;
@@ -117,7 +117,7 @@ TEST(ArchitectureJson, other_attributes_are_another_structure) {
   surgery::register_modules();
   for (const auto& [name, list] : samples()) {
     std::set<uint64_t> hashes;
-    for (const Args& args : list) hashes.insert(nn::structure_hash(*nn::build(name, args)));
+    for (const Args& args : list) hashes.insert(nn::architecture_hash(*nn::build(name, args)));
     EXPECT_EQ(hashes.size(), list.size()) << name;
   }
 }
@@ -202,7 +202,7 @@ TEST(ArchitectureJson, an_edited_parameter_is_described_by_its_value) {
 TEST(ArchitectureJson, ten_thousand_modules_deep) {
   ModulePtr m = make<Linear>(1, 1);
   for (int i = 0; i < 10'000; ++i) m = make<Sequential>(m);
-  EXPECT_EQ(nn::structure_hash(*again(*m)), nn::structure_hash(*m));
+  EXPECT_EQ(nn::architecture_hash(*again(*m)), nn::architecture_hash(*m));
 }
 
 TEST(ArchitectureJson, an_unregistered_type_is_refused_with_path_and_type) {

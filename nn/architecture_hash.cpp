@@ -1,4 +1,4 @@
-// structure_hash: FNV-1a (Fowler, Noll, Vo) over what nn::architecture() would write, without the modes.
+// architecture_hash: FNV-1a (Fowler, Noll, Vo) over what nn::architecture() would write, without the modes.
 #include <bit>
 #include <typeindex>
 
@@ -8,7 +8,7 @@
 namespace graft::inline v1::nn {
 namespace {
 
-class StructureHash {
+class ArchitectureHash {
  public:
   uint64_t run(const Module& root) {
     number(root);
@@ -78,6 +78,6 @@ class StructureHash {
 
 }  // namespace
 
-uint64_t structure_hash(const Module& m) { return StructureHash().run(m); }
+uint64_t architecture_hash(const Module& m) { return ArchitectureHash().run(m); }
 
 }  // namespace graft::nn
