@@ -32,7 +32,7 @@ const Json::List& Json::items() const {
   fail_kind("a list");
 }
 const Json::Fields& Json::fields() const {
-  if (const Fields* f = std::get_if<Fields>(&v_)) return *f;
+  if (const Object* o = std::get_if<Object>(&v_)) return o->fields;
   fail_kind("an object");
 }
 
@@ -42,7 +42,7 @@ void Json::push(Json item) {
 }
 void Json::set(std::string name, Json value) {
   fields();
-  auto& all = std::get<Fields>(v_);
+  auto& all = std::get<Object>(v_).fields;
   const auto at = std::ranges::find(all, name, [](const auto& f) -> const std::string& { return f.first; });
   if (at != all.end()) at->second = std::move(value);
   else all.emplace_back(std::move(name), std::move(value));

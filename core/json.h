@@ -28,10 +28,22 @@ class Json {
   Json(std::string_view s) : v_(std::string(s)) {}              // NOLINT(google-explicit-constructor)
   Json(const char* s) : v_(std::string(s)) {}                   // NOLINT(google-explicit-constructor)
   Json(List l) : v_(std::move(l)) {}                            // NOLINT(google-explicit-constructor)
-  Json(Fields f) : v_(std::move(f)) {}                          // NOLINT(google-explicit-constructor)
+  Json(Fields f) : v_(Object{std::move(f)}) {}                  // NOLINT(google-explicit-constructor)
   Json(const std::vector<std::string>& l) : v_(List(l.begin(), l.end())) {}  // NOLINT(google-explicit-constructor)
   static Json object() { return Json(Fields()); }
   static Json list() { return Json(List()); }
+  template <class... A> static Json of(A&&... names_and_values) {  // of("dtype", "f32", "rank", 2)
+    Fields f;
+    f.reserve(sizeof...(A) / 2);
+    add(f, std::forward<A>(names_and_values)...);
+    return f;
+  }
+  template <class... A> static Json list_of(A&&... items) {
+    List l;
+    l.reserve(sizeof...(A));
+    (l.push_back(Json(std::forward<A>(items))), ...);
+    return l;
+  }
 
   Kind kind() const { return Kind(v_.index()); }
   bool is_null() const { return kind() == Kind::null; }
@@ -63,7 +75,18 @@ class Json {
 
  private:
   [[noreturn]] void fail_kind(const char* wanted) const;
-  std::variant<std::monostate, bool, int64_t, double, std::string, List, Fields> v_;
+  static void add(Fields&) {}
+  template <class V, class... A> static void add(Fields& f, std::string_view name, V&& value, A&&... more) {
+    f.emplace_back(std::string(name), Json(std::forward<V>(value)));
+    add(f, std::forward<A>(more)...);
+  }
+  // A struct of its own: libstdc++ 12 takes a variant of strings and vectors for one that always holds a value, and when
+  // memory ends while it is copied destroys one that holds none.
+  struct Object {
+    Fields fields;
+    bool operator==(const Object&) const = default;
+  };
+  std::variant<std::monostate, bool, int64_t, double, std::string, List, Object> v_;
 };
 
 // Reads an object field by field: errors (malformed) say where they are, and finish() refuses what nobody asked for.

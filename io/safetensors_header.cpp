@@ -234,6 +234,11 @@ std::string format_safetensors_header(const SafetensorsHeader& header, std::stri
       fail(ErrorCode::malformed, file, ": the name or metadata ", quote(s), " is not UTF-8");
     }
   };
+  const auto list = [](const std::vector<int64_t>& numbers) {  // by hand: json's destructor of a list allocates
+    std::string all = "[";
+    for (const int64_t n : numbers) all += (all.size() > 1 ? "," : "") + std::to_string(n);
+    return all + "]";
+  };
   std::string out(8, '\0');
   out += '{';
   const auto separate = [&] {
@@ -249,7 +254,7 @@ std::string format_safetensors_header(const SafetensorsHeader& header, std::stri
   }
   for (const TensorEntry& e : header.entries) {
     separate();
-    out += text(e.name) + ":{\"dtype\":" + text(e.dtype) + ",\"shape\":" + json(e.shape).dump() +
+    out += text(e.name) + ":{\"dtype\":" + text(e.dtype) + ",\"shape\":" + list(e.shape) +
            ",\"data_offsets\":[" + std::to_string(e.begin) + ',' + std::to_string(e.end) + "]}";
   }
   out += '}';

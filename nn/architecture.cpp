@@ -18,7 +18,7 @@ Json json_of(const Value& v) {
   if (const std::string* s = v.get_if<std::string>()) return *s;
   if (const double* d = v.get_if<double>()) {
     if (std::isfinite(*d)) return *d;
-    return Json::Fields{{"float", std::isnan(*d) ? "nan" : *d > 0 ? "inf" : "-inf"}};  // JSON has no such numbers
+    return Json::of("float", std::isnan(*d) ? "nan" : *d > 0 ? "inf" : "-inf");  // JSON has no such numbers
   }
   if (const Values* list = v.get_if<Values>()) {
     Json::List all;
@@ -72,11 +72,11 @@ class Describer {
         throw;
       }
     }
-    return Json::Fields{{"modules", std::move(modules)}};
+    return Json::of("modules", std::move(modules));
   }
 
  private:
-  static Json kept(const std::string& path) { return Json::Fields{{"keep", path}}; }
+  static Json kept(const std::string& path) { return Json::of("keep", path); }
   size_t number(const Module& m) {
     const auto [it, is_new] = numbers_.emplace(&m, order_.size());
     if (is_new) order_.push_back(&m), above_.push_back({now_, nullptr});
@@ -92,10 +92,9 @@ class Describer {
     const std::optional<Made> made = made_with(m);
     GRAFT_CHECK(made, ErrorCode::type_error, "the type ", type_name(m),
                 " is not registered, so that no file can say how to make one; nn::register_type<", type_name(m), ">(...) does that");
-    Json j = Json::Fields{{"type", made->type}};
+    Json j = Json::of("type", made->type);
     if (!made->arguments.empty()) j.set("args", json_of(made->arguments));
     if (!m.training()) j.set("training", false);
-    if (m.state_version() != 1) j.set("state_version", m.state_version());
     Json::Fields parameters, buffers, children;
     for (const auto& e : m.param_entries()) {
       Json t = tensor(e->value(), e->leaf, e->name);
@@ -122,10 +121,10 @@ class Describer {
     if (!value.defined()) return nullptr;
     if (const auto it = around_.tensors.find(leaf.impl()); it != around_.tensors.end()) return kept(it->second);
     const auto [it, is_new] = tensors_.emplace(leaf.defined() ? leaf.impl() : value.impl(), Place{now_, &name});
-    if (!is_new) return Json::Fields{{"tied", Json::List{it->second.module, *it->second.name}}};
+    if (!is_new) return Json::of("tied", Json::list_of(it->second.module, *it->second.name));
     Json::List shape;
     for (const int64_t n : value.shape()) shape.emplace_back(n);
-    return Json::Fields{{"dtype", name_of(value.dtype())}, {"shape", std::move(shape)}};
+    return Json::of("dtype", name_of(value.dtype()), "shape", std::move(shape));
   }
 
   const Surroundings& around_;
@@ -155,7 +154,6 @@ struct Record {
   std::string type;
   Json args = Json::object();
   bool training = true;
-  int64_t state_version = 1;
   Named<TensorRecord> parameters, buffers;
   Named<std::optional<size_t>> children;
 };
@@ -206,7 +204,6 @@ Record read_record(const Json& j, const std::string& where, size_t modules) {
     m.args = *args;
   }
   m.training = r.boolean("training", true);
-  if (r.find("state_version")) m.state_version = r.integer("state_version");
   if (r.find("parameters"))
     for (const auto& [name, t] : r.fields("parameters"))
       m.parameters.emplace_back(name, read_tensor(t, r.where("parameters." + name), modules, false));

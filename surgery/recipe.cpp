@@ -37,7 +37,7 @@ Recipe& Recipe::operator+=(const Recipe& next) {
 std::string Recipe::json(int indent) const {
   Json::List steps;
   for (const auto& s : steps_) steps.push_back(json_of(*s));
-  return Json(Json::Fields{{"graft.recipe", kRecipeVersion}, {"steps", std::move(steps)}}).dump(indent);
+  return Json::of("graft.recipe", kRecipeVersion, "steps", std::move(steps)).dump(indent);
 }
 Recipe Recipe::parse(std::string_view text, std::string_view what) {
   const Json j = Json::parse(text, what, {.bytes = kMostRecipeBytes, .depth = 32});

@@ -53,7 +53,7 @@ nn::Args args_of(const Json::Fields& fields, const std::string& where) {
 }
 
 Json json_of(const Operation& o) {
-  Json j = Json::Fields{{"op", kOperations[size_t(o.kind)]}, {"path", o.path}};
+  Json j = Json::of("op", kOperations[size_t(o.kind)], "path", o.path);
   if (o.kind == Operation::Kind::swap) j.set("with", o.with);
   if (o.kind == Operation::Kind::remove && o.removal == Removal::identity) j.set("removal", kRemovals[1]);
   if (o.named) {
@@ -103,12 +103,12 @@ Json pairs(const std::vector<KeyMap::To>& list) {
 }
 Json json_of(const Fold& f) {
   Json::List parts;
-  for (const auto& [path, module] : f.parts) parts.push_back(module.is_null() ? Json() : Json(Json::Fields{{"path", path}, {"module", module}}));
-  return Json::Fields{{"to", f.to}, {f.chain ? "chain" : "group", std::move(parts)}};
+  for (const auto& [path, module] : f.parts) parts.push_back(module.is_null() ? Json() : Json::of("path", path, "module", module));
+  return Json::of("to", f.to, f.chain ? "chain" : "group", std::move(parts));
 }
 Json json_of(const std::vector<Delta>& list) {
   Json::List all;
-  for (const Delta& d : list) all.emplace_back(Json::Fields{{"path", d.path}, {"r", d.r}, {"alpha", d.alpha}});
+  for (const Delta& d : list) all.emplace_back(Json::of("path", d.path, "r", d.r, "alpha", d.alpha));
   return all;
 }
 Json json_of(const KeyMap& k) {
@@ -118,7 +118,7 @@ Json json_of(const KeyMap& k) {
   if (!k.tie.empty()) j.set("tie", pairs(k.tie));
   Json::List carry, fold;
   for (const KeyMap::Adapted& a : k.carry) {
-    Json one = Json::Fields{{"to", a.to}, {"from", a.from}, {"how", name_of(a.how)}};
+    Json one = Json::of("to", a.to, "from", a.from, "how", name_of(a.how));
     if (a.how != Carried::How::copied) {
       Json::List shape;
       for (const int64_t n : a.shape) shape.emplace_back(n);
@@ -217,7 +217,7 @@ KeyMap read_keys(const Json& j, const std::string& where) {
 }
 
 Json json_of(const ChainPaths& c) {
-  Json j = Json::Fields{{"layer", c.layer}};
+  Json j = Json::of("layer", c.layer);
   for (const auto& [name, path] : {std::pair("before", &c.before), {"behind", &c.behind}, {"relu", &c.relu}})
     if (!path->empty()) j.set(name, *path);
   return j;
@@ -258,7 +258,7 @@ std::string hex(uint64_t v) {
 }
 
 Json json_of(const Step& s) {
-  Json j = Json::Fields{{"step", kSteps[size_t(s.kind)]}, {"before", hex(s.before)}, {"after", hex(s.after)}};
+  Json j = Json::of("step", kSteps[size_t(s.kind)], "before", hex(s.before), "after", hex(s.after));
   if (s.kind == Step::Kind::edit) {
     Json::List operations;
     for (const Operation& o : s.operations) operations.push_back(json_of(o));

@@ -15,6 +15,7 @@
 #include "graft/surgery/intermediates.h"
 #include "graft/surgery/lora.h"
 #include "graft/surgery/low_rank.h"
+#include "graft/surgery/model_file.h"
 #include "graft/surgery/mutable.h"
 #include "graft/surgery/operations.h"
 #include "graft/surgery/plan.h"

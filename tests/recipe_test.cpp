@@ -192,7 +192,7 @@ TEST(Recipe, adapters_wrapped_merged_and_taken_off) {
   const Tensor y = (*net)(image());
   Recipe off = surgery::merge_lora(*net);
   off += surgery::replace(*net, surgery::remove_lora()).recipe();
-  expect_same_state(*net, again(off).migrate(adapted), "merged, taken off");
+  expect_same_state(*net, again(off).migrate(adapted, net.get()), "merged, taken off");
   all += off;
   auto other = conv_net();
   surgery::Replayed done = again(all).replay(*other);
