@@ -28,6 +28,7 @@ class Replayed {
  public:
   void undo();  // the last step first; an Error leaves those before it as they are
   const std::vector<Edit>& edits() const { return edits_; }  // of the steps that are edits; those of adapters are not
+  Recipe recipe() const;  // of what was done here: with `force` the structures differ from those of the recipe replayed
 
  private:
   friend struct detail::Replaying;
@@ -38,6 +39,7 @@ class Replayed {
   };
   std::vector<Edit> edits_;
   std::vector<std::pair<size_t, Merge>> merges_;  // how many edits were made before
+  std::vector<std::shared_ptr<const detail::Step>> steps_;
 };
 
 class Recipe {
@@ -76,6 +78,7 @@ class Recipe {
 
  private:
   friend Recipe detail::recipe_of(std::shared_ptr<const detail::Step>);
+  friend struct detail::Replaying;
   friend std::ostream& operator<<(std::ostream&, const Recipe&);
   Replayed replay(const detail::Root&, const ReplayOptions&) const;
   std::vector<std::shared_ptr<const detail::Step>> steps_;

@@ -26,7 +26,7 @@ struct Replaying {
   const ReplayOptions& options;
   Replayed done = {};
 
-  void reserve(size_t steps) { done.edits_.reserve(steps), done.merges_.reserve(steps); }
+  void reserve(size_t steps) { done.edits_.reserve(steps), done.merges_.reserve(steps), done.steps_.reserve(steps); }
   void run(const Step&);
   void roll_back() noexcept;
   static void undo(Replayed&);
@@ -41,6 +41,7 @@ struct Replaying {
   Edit fuse(const Step&) const;
   Chain chain(const ChainPaths&, bool move_hooks) const;
   void merge(bool);
+  void record(const Recipe& r) { done.steps_.push_back(r.steps_.front()); }
   void changed_root();
 };
 
@@ -212,7 +213,7 @@ Edit Replaying::fuse(const Step& s) const {
 void Replaying::merge(bool merges) {
   done.merges_.push_back({done.edits_.size(), {root.module, root.owner, merges}});
   try {
-    merges ? merge_lora(*root.module) : unmerge_lora(*root.module);
+    record(merges ? merge_lora(*root.module) : unmerge_lora(*root.module));
   } catch (...) {
     done.merges_.pop_back();
     throw;
@@ -238,6 +239,7 @@ void Replaying::run(const Step& s) {
     case Step::Kind::merge_lora: merge(true); break;
     case Step::Kind::unmerge_lora: merge(false); break;
   }
+  if (done.steps_.size() < done.edits_.size() + done.merges_.size()) record(done.edits_.back().recipe());
   changed_root();
   if (const uint64_t now = structure_hash(*root.module); now != s.after && !options.force)
     fail(ErrorCode::plan_refused, "it made a model of structure ", hex(now), ", where it had made ", hex(s.after), " when it was recorded");
@@ -272,6 +274,11 @@ void Replaying::undo(Replayed& r) {
 }  // namespace detail
 
 void Replayed::undo() { detail::Replaying::undo(*this); }
+Recipe Replayed::recipe() const {
+  Recipe r;
+  for (const auto& s : steps_) r += detail::recipe_of(s);
+  return r;
+}
 
 Replayed Recipe::replay(const detail::Root& root, const ReplayOptions& options) const {
   GRAFT_CHECK(root.module, "recipe: there is no model");
