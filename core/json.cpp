@@ -6,6 +6,13 @@
 
 namespace graft::inline v1 {
 
+Json::Json(const Json&) = default;
+Json::Json(Json&&) noexcept = default;
+Json& Json::operator=(const Json&) = default;
+Json& Json::operator=(Json&&) noexcept = default;
+Json::~Json() = default;
+bool Json::operator==(const Json&) const = default;
+
 void Json::fail_kind(const char* wanted) const {
   constexpr const char* names[] = {"null", "true or false", "an integer", "a number", "a text", "a list", "an object"};
   fail(ErrorCode::type_error, wanted, " was expected, not ", names[v_.index()]);

@@ -18,6 +18,11 @@ class Json {
   enum class Kind : uint8_t { null, boolean, integer, number, text, list, object };
 
   Json() = default;
+  Json(const Json&);
+  Json(Json&&) noexcept;
+  Json& operator=(const Json&);
+  Json& operator=(Json&&) noexcept;
+  ~Json();
   Json(std::nullptr_t) {}                                       // NOLINT(google-explicit-constructor)
   template <std::same_as<bool> B> Json(B b) : v_(b) {}          // NOLINT(google-explicit-constructor)
   template <std::integral I>
@@ -60,7 +65,7 @@ class Json {
   void push(Json item);                  // of a list
   void set(std::string name, Json value);  // of an object: at the end, or in the place of the one of that name
   const Json* find(std::string_view name) const;  // of an object; null: it has none of that name
-  bool operator==(const Json&) const = default;
+  bool operator==(const Json&) const;
 
   std::string dump(int indent = -1) const;  // -1: on one line. What is no UTF-8 is replaced.
 

@@ -47,7 +47,7 @@ std::vector<Policy> freeze_batchnorm() {
     if (!n.running_mean) return Answer::declined("no_statistics", "it keeps no running statistics");
     return nn::make<FrozenBatchNorm>(n);
   });
-  p.named = Named{"freeze_batchnorm", {}};
+  p.named = NamedSurgery{"freeze_batchnorm", {}};
   return {p};
 }
 

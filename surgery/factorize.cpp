@@ -73,7 +73,7 @@ std::vector<Policy> factorize(const FactorizeOptions& o) {
             return rank ? nn::make<FactorizedLinear>(l, rank) : nullptr;
           })};
   for (Policy& p : policies)
-    p.named = Named{"factorize", {nn::Arg("min_channels", o.min_channels), nn::Arg("latent_channels", o.latent_channels),
+    p.named = NamedSurgery{"factorize", {nn::Arg("min_channels", o.min_channels), nn::Arg("latent_channels", o.latent_channels),
                                   nn::Arg("min_features", o.min_features), nn::Arg("latent_features", o.latent_features),
                                   nn::Arg("energy", o.energy)}};
   return policies;

@@ -63,7 +63,7 @@ namespace detail { struct Step; }
 
 // A ready-made surgery by its name, with its arguments: what a recipe says where new modules depend on the numbers of the
 // old ones, so that their architecture is not enough (catalog.h).
-struct Named {
+struct NamedSurgery {
   std::string name;
   nn::Args args;
 };
@@ -75,7 +75,7 @@ struct Policy {
   std::function<Answer(const nn::Module&, const Site&)> answer;
   PolicyOptions options = {};
   std::optional<Selection> selection = {};  // whose modules it is about; checked before anything is asked
-  std::optional<Named> named = {};          // for recipes
+  std::optional<NamedSurgery> named = {};          // for recipes
   bool copies = false;                      // it answers with edited copies: edit(fn)
   std::shared_ptr<const detail::Step> step = {};  // all of what a recipe says: fusion
 };

@@ -77,7 +77,7 @@ Operation read_operation(const Json& j, const std::string& where) {
   if (o.kind == Kind::remove) o.removal = Removal(one_of(kRemovals, r.text("removal", "entry"), r.where("removal")));
   if (brings) {
     if (r.find("policy")) {
-      o.named = Named{r.text("policy"), {}};
+      o.named = NamedSurgery{r.text("policy"), {}};
       if (r.find("args")) o.named->args = args_of(r.fields("args"), r.where("args"));
     }
     if (const Json* m = r.find("module")) {

@@ -12,7 +12,7 @@ struct Operation {
   std::string path, with;      // with: the other of a swap
   Json module;                 // the architecture of the new one; null: `missing` says why, or a ready-made surgery answers
   std::string missing;
-  std::optional<Named> named;
+  std::optional<NamedSurgery> named;
   Carry carry = Carry::none;
   bool copies = false;         // of its buffers: it is an edited copy
   Removal removal = Removal::entry;

@@ -168,19 +168,31 @@ nn::Surroundings surroundings(const Draft& d) {
   return around;
 }
 
-Operation describe(const Draft::Asked& a, const nn::Surroundings& around) {
+// What is there in the end, where answers were asked about as well.
+nn::ModulePtr last_answer(const Draft& d, const nn::ModulePtr& first) {
+  nn::ModulePtr m = first;
+  for (;;) {
+    const Graph::Node* n = const_cast<Graph&>(d.graph).find(m.get());
+    if (!n || !n->successor || n->successor == m) return m;
+    m = n->successor;
+  }
+}
+Operation describe(const Draft& d, const Draft::Asked& a, const nn::Surroundings& around) {
   Operation o;
   o.kind = kind_of(a);
   o.path = a.path;
   o.with = a.with;
   o.removal = a.removal;
   if (!a.module) return o;
-  o.carry = a.kind == Answer::Kind::replace ? a.policy->options.carry : Carry::none;
-  o.copies = a.policy->copies;
-  o.named = a.policy->named;
+  const nn::ModulePtr last = last_answer(d, a.module);
+  if (last == a.module) {
+    o.carry = a.kind == Answer::Kind::replace ? a.policy->options.carry : Carry::none;
+    o.copies = a.policy->copies;
+    o.named = a.policy->named;
+  }
   if (o.named) return o;
   try {
-    o.module = nn::architecture(*a.module, around);
+    o.module = nn::architecture(*last, around);
   } catch (const Error& e) {
     o.missing = e.what();
   }
@@ -216,7 +228,7 @@ std::shared_ptr<const detail::Step> detail::record(Journal& j, const Draft* d, S
   const nn::Module& other = j.other_root ? *j.other_root : root;
   step.after = nn::architecture_hash(other);
   if (edits)
-    for (const Draft::Asked& a : d->asked) step.operations.push_back(describe(a, around));
+    for (const Draft::Asked& a : d->asked) step.operations.push_back(describe(*d, a, around));
   const Keys after(other);
   compare(before, after, sources, step.keys);
   for (KeyMap::Adapted& c : step.keys.carry) {

@@ -114,6 +114,10 @@ TEST(Recipe, edited_copies_and_shared_parameters_stay_shared_with_the_model) {
     });
     return surgery::replace(net, {linear}, {.recurse = true}).recipe();
   });
+  repeats("chain", [](Sequential& net) {
+    return surgery::replace(net, {surgery::on<nn::ReLU>([](const nn::ReLU&) { return make<nn::GELU>(); }),
+                                  surgery::on<nn::GELU>([](const nn::GELU&) { return make<nn::Tanh>(); })}, {.recurse = true}).recipe();
+  });
 }
 TEST(Recipe, every_ready_made_surgery) {
   const std::map<std::string, nn::Args> arguments{
