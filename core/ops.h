@@ -5,6 +5,7 @@
 #include "graft/core/ops/reduce.h"     // sums, means, extremes, variances, norms, running sums
 #include "graft/core/tensor.h"
 #include "graft/kernels/conv/attrs.h"
+#include "graft/kernels/gemm/attrs.h"
 #include "graft/kernels/move/attrs.h"
 #include "graft/kernels/pool/attrs.h"
 
@@ -13,6 +14,7 @@ namespace graft::inline v1 {
 // Matrix products.
 Tensor matmul(const Tensor& a, const Tensor& b);  // [..., m, k] x [..., k, n]; vectors where a rank is 1
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});  // [..., in] x [out, in]^T + [out]
+Tensor linear_act(const Tensor& x, const Tensor& weight, const Tensor& bias, LinearActivation);  // one kernel where no gradient is recorded
 Tensor mm(const Tensor&, const Tensor&);
 Tensor bmm(const Tensor&, const Tensor&);
 Tensor mv(const Tensor&, const Tensor&);
@@ -31,6 +33,9 @@ Tensor batch_norm_eval(const Tensor& x, const Tensor& mean, const Tensor& var, c
                        double eps);
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight = {}, const Tensor& bias = {},
                   double eps = 1e-5);
+struct AddNormResult { Tensor values, sum; };
+AddNormResult add_layer_norm(const Tensor& x, const Tensor& residual, const Shape& normalized_shape, const Tensor& weight = {},
+                             const Tensor& bias = {}, double eps = 1e-5);  // of sum = x + residual, in one kernel
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight = {}, std::optional<double> eps = {});
 Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5);
 struct GroupNormResult { Tensor values, mean, rstd; };  // one statistic per sample and group
@@ -46,6 +51,10 @@ Tensor one_hot(const Tensor&, int64_t num_classes = -1);
 // Convolution and pooling over attrs.rank spatial dimensions, of [n, channels, spatial...] or without n. The result lies in
 // memory as the input: channels last stays so.
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvAttrs, const Tensor& residual = {});
+// softmax(scale q k^T + mask) v, scale being 1 / sqrt(size of the last dimension) by default; mask: bool (true: takes part) or
+// added; the leading dimensions broadcast.
+Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& mask = {},
+                                    bool is_causal = false, std::optional<double> scale = {});
 MaxResult max_pool(const Tensor& x, const PoolAttrs&);  // indices count elements of the spatial dimensions
 Tensor avg_pool(const Tensor& x, const PoolAttrs&);
 MaxResult adaptive_max_pool(const Tensor& x, const Shape& output);  // -1 keeps a size

@@ -61,6 +61,8 @@ Tensor randint_like(const Tensor& x, int64_t low, int64_t high, std::optional<DT
 Tensor bernoulli(const Tensor& p, Generator* = nullptr);  // 0 or 1, each element with its own probability of 1
 Tensor bernoulli(const Tensor& like, double p, Generator* = nullptr);
 // Indices drawn with the (unnormalised) weights of the last dimension: [.., n] -> [.., samples].
+// x / (1 - p) with probability 1 - p, else 0, plus the residual: one kernel, and no mask is kept for the derivative.
+Tensor dropout(const Tensor& x, double p, const Tensor& residual = {}, Generator* = nullptr);
 Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement = false, Generator* = nullptr);
 
 // In place: Tensor::uniform_, normal_, exponential_, bernoulli_, random_.

@@ -33,6 +33,7 @@ void register_all() {
   register_gemm_cpu();
   register_matmul_cpu();
   register_softmax_cpu();
+  register_attention_cpu();
   register_conv_cpu();
   register_pool_cpu();
   register_batch_norm_cpu();

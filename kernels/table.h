@@ -50,6 +50,7 @@ void register_reduce_cpu();
 void register_gemm_cpu();
 void register_matmul_cpu();
 void register_softmax_cpu();
+void register_attention_cpu();
 void register_conv_cpu();
 void register_pool_cpu();
 void register_batch_norm_cpu();

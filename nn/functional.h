@@ -19,6 +19,7 @@ inline Tensor logsigmoid(const Tensor& input) { return graft::log_sigmoid(input)
 // ---- matrix products -----------------------------------------------------------------------------------------
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});  // x W^T + b, any leading dimensions
+Tensor linear_act(const Tensor& input, const Tensor& weight, const Tensor& bias, std::string_view activation);  // "relu", "gelu", "gelu_tanh"
 Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight, const Tensor& bias = {});
 
 // ---- convolution ---------------------------------------------------------------------------------------------
@@ -152,6 +153,8 @@ Tensor one_hot(const Tensor& input, int64_t num_classes = -1);  // i64; -1: the 
 // ---- dropout -------------------------------------------------------------------------------------------------
 
 Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
+using graft::add_layer_norm;
+Tensor dropout_add(const Tensor& input, const Tensor& residual, double p = 0.5, bool training = true);  // in one kernel
 Tensor dropout1d(const Tensor& input, double p = 0.5, bool training = true);  // whole channels, of [n, c, l] or [c, l]
 Tensor dropout2d(const Tensor& input, double p = 0.5, bool training = true);
 Tensor dropout3d(const Tensor& input, double p = 0.5, bool training = true);

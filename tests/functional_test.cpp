@@ -161,6 +161,22 @@ TEST(Dropout, scales_what_it_keeps_drops_whole_channels_and_does_nothing_in_eval
   const DryRun dry;
   EXPECT_EQ(F::dropout(x).shape(), x.shape());
 }
+TEST(Dropout, derivative_drops_the_same_elements_and_the_residual_passes) {
+  for (const DType t : {f64, f32, f16}) {
+    const Tensor x = full({31, 7}, 3.0, t).requires_grad_(), r = full({31, 7}, 0.5, t).requires_grad_();
+    manual_seed(5);
+    const Tensor y = F::dropout_add(x, r, 0.25), kept = ne(y.detach(), 0.5).to(f64);
+    EXPECT_TRUE(all(eq(y.detach().to(t), (kept * 4.0 + 0.5).to(t))).item<bool>());
+    EXPECT_GT(sum(kept).item<double>(), 120);
+    const Tensor g = arange(217, f64).reshape({31, 7}).to(t);
+    const Tensors d = grad({y}, {x, r}, {.grad_outputs = {g}});
+    EXPECT_LE(max(abs(d[0].to(f64) - kept * g.to(f64) * (4.0 / 3))).item<double>(), t == f64 ? 1e-13 : t == f32 ? 1e-4 : 0.2);
+    EXPECT_TRUE(all(eq(d[1], g)).item<bool>());
+    manual_seed(5);
+    EXPECT_TRUE(all(eq(F::dropout(x.detach(), 0.25), kept.to(t) * 4.0)).item<bool>());
+    EXPECT_TRUE(all(eq(F::dropout_add(x, r, 0.25, false), x + r)).item<bool>());
+  }
+}
 
 
 TEST(CrossEntropy, weighs_ignores_smooths_and_takes_probabilities) {

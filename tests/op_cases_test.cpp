@@ -230,7 +230,7 @@ struct Names final : Observer {
 // Ops with tests of another kind: distributions (random_test.cpp), the one device that a copy can go to, and kernels
 // that are called by their family's own tests (conv_kernel_test.cpp, pool_kernel_test.cpp, optim_test.cpp).
 const std::set<std::string> kElsewhere{
-    "bernoulli", "exponential", "multinomial", "normal", "random_int", "randperm", "uniform", "to_device",
+    "bernoulli", "dropout", "exponential", "multinomial", "normal", "random_int", "randperm", "uniform", "to_device",
     "conv_forward", "conv_backward_data", "conv_backward_weight", "avg_pool", "avg_pool_backward", "max_pool",
     "max_pool_backward", "adaptive_avg_pool", "adaptive_avg_pool_backward", "adaptive_max_pool", "adam", "sgd"};
 // The ops that the sources define, views included.

@@ -1,4 +1,6 @@
 // Matrix products: matmul and linear are ops; the others are written with them.
+#include "graft/kernels/gemm/attrs.h"
+
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
 
@@ -149,6 +151,20 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     return bias.defined() ? y + bias : y;
   }
   return bias.defined() ? apply(linear_op, {}, x, weight, bias) : apply(linear_op, {}, x, weight);
+}
+
+static const OpDef linear_act_op{.name = "linear_act", .infer = infer_linear, .macs = linear_op.macs};  // not recorded
+
+Tensor linear_act(const Tensor& x, const Tensor& weight, const Tensor& bias, LinearActivation f) {
+  const Modes& modes = thread_modes();
+  const bool recorded = modes.grad && !modes.inference &&
+                        (x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad()));
+  if (recorded || weight.dim() != 2 || !is_floating(x.dtype())) {
+    const Tensor y = linear(x, weight, bias);
+    return f == LinearActivation::relu ? relu(y) : gelu(y, f == LinearActivation::gelu ? "none" : "tanh");
+  }
+  if (x.dim() != 2 && !x.is_contiguous()) return linear_act(x.contiguous(), weight, bias, f);
+  return bias.defined() ? apply(linear_act_op, LinearActAttrs{f}, x, weight, bias) : apply(linear_act_op, LinearActAttrs{f}, x, weight);
 }
 
 // ---- written with them -------------------------------------------------------------------------------------------

@@ -174,11 +174,10 @@ static const OpDef row_norm_grad_op{  // (x, g, mean, rstd[, weight]): first ord
         },
 };
 
-static void row_norm_backward(Backward& b) {
+// Gradients of x, weight and bias; the last two are undefined where there are none.
+static std::array<Tensor, 3> row_gradients(Backward& b, const Tensor& x, const Tensor& w) {
   const auto& a = b.attrs<RowNormAttrs>();
-  const Tensor& x = b.input(0);
-  const Tensor w = a.weight ? b.input(1) : Tensor();
-  Tensor dw, db;
+  std::array<Tensor, 3> out;
   if (b.create_graph()) {
     const int64_t weights = a.length / a.inner;
     const int64_t lead = x.numel() / std::max<int64_t>(1, a.length * a.groups);
@@ -186,46 +185,71 @@ static void row_norm_backward(Backward& b) {
     NormFormula f{.x = x.reshape(wide), .g = b.g().reshape(wide), .w = a.weight ? w.reshape(affine) : w,
                   .statistics = {lead, a.groups, 1, 1}, .center = a.center, .eps = a.eps};
     f.run();
-    b.to(0) = f.dx.reshape(x.shape());
-    if (a.weight) dw = sum_to(f.g * f.xhat, affine);
-    if (a.bias) db = sum_to(f.g, affine);
+    out[0] = f.dx.reshape(x.shape());
+    if (a.weight) out[1] = sum_to(f.g * f.xhat, affine);
+    if (a.bias) out[2] = sum_to(f.g, affine);
   } else {
-    std::array<Tensor, 3> out;
     const Tensor g = b.g().contiguous(), mean = b.output(1), rstd = b.output(2);
     std::array<TensorImpl*, 5> in{x.impl(), g.impl(), mean.impl(), rstd.impl(), w.impl()};
     apply_into(Call{row_norm_grad_op, std::span(in).first(a.weight ? 5 : 4), a},
                std::span(out).first(a.weight || a.bias ? 3 : 1));
-    b.to(0) = out[0];
-    dw = out[1];
-    db = out[2];
   }
   const Shape shape{a.length / a.inner * a.groups};
-  if (a.weight) b.to(1) = dw.reshape(shape);
-  if (a.bias) b.to(a.weight ? 2 : 1) = db.reshape(shape);
+  out[1] = a.weight ? out[1].reshape(shape) : Tensor();
+  out[2] = a.bias ? out[2].reshape(shape) : Tensor();
+  return out;
+}
+static void pass_to_affine(Backward& b, const std::array<Tensor, 3>& d, int first) {  // weight and bias are inputs `first` on
+  for (int i = 1; i < 3; ++i)
+    if (d[size_t(i)].defined()) b.to(first++) = d[size_t(i)];
+}
+static void infer_row_norm(Infer& c) {
+  const auto& a = c.attrs<RowNormAttrs>();
+  const View& x = c.in(0);
+  copy_sizes(c.out(), x);
+  for (int i = 1; i < 3; ++i) {
+    c.out(i).rank = 1;
+    c.out(i).size[0] = x.numel / std::max<int64_t>(1, a.length);
+    c.out(i).dtype = statistics_dtype(x.dtype);
+  }
 }
 static const OpDef row_norm_op{
     .name = "row_norm",
-    .infer =
-        [](Infer& c) {
-          const auto& a = c.attrs<RowNormAttrs>();
-          const View& x = c.in(0);
-          copy_sizes(c.out(), x);
-          for (int i = 1; i < 3; ++i) {
-            c.out(i).rank = 1;
-            c.out(i).size[0] = x.numel / std::max<int64_t>(1, a.length);
-            c.out(i).dtype = statistics_dtype(x.dtype);
-          }
+    .infer = infer_row_norm,
+    .backward =
+        [](Backward& b) {
+          const auto d = row_gradients(b, b.input(0), b.attrs<RowNormAttrs>().weight ? b.input(1) : Tensor());
+          b.to(0) = d[0];
+          pass_to_affine(b, d, 1);
         },
-    .backward = row_norm_backward,
     .reads = {kNormReads, kNormReads, kNormReads},
 };
+// (x, residual[, weight][, bias]) -> (y, mean, rstd, sum): both inputs get the gradient of their sum.
+static constexpr Reads kAddNormReads = Reads(input(2) | output(1) | output(2) | output(3));
+static const OpDef add_row_norm_op{
+    .name = "add_row_norm",
+    .infer =
+        [](Infer& c) {
+          c.check(same_sizes(c.in(0), c.in(1)) && c.in(0).dtype == c.in(1).dtype, "the residual must have the shape and dtype of the input");
+          infer_row_norm(c);
+          copy_sizes(c.out(3), c.in(0));
+        },
+    .backward =
+        [](Backward& b) {
+          const auto d = row_gradients(b, b.output(3), b.attrs<RowNormAttrs>().weight ? b.input(2) : Tensor());
+          b.to(0) = b.to(1) = b.has_g(3) ? d[0] + b.g(3) : d[0];
+          pass_to_affine(b, d, 2);
+        },
+    .reads = {kAddNormReads},
+};
 
+// The tensor as one row of what row_norm reads.
+static Tensor flat_statistics(const Tensor& t, const Tensor& x) {
+  return t.defined() ? as_statistics(t, x).reshape({t.numel()}).contiguous() : t;
+}
 static std::array<Tensor, 3> row_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, RowNormAttrs a) {
   const Tensor x = input.contiguous();
-  const auto flat = [&](const Tensor& t) {
-    return t.defined() ? as_statistics(t, x).reshape({t.numel()}).contiguous() : t;
-  };
-  const Tensor w = flat(weight), b = flat(bias);
+  const Tensor w = flat_statistics(weight, x), b = flat_statistics(bias, x);
   a.weight = w.defined();
   a.bias = b.defined();
   std::array<Tensor, 3> out;
@@ -247,6 +271,14 @@ static int64_t check_normalized(const char* op, const Tensor& x, const Shape& no
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias, double eps) {
   const int64_t n = check_normalized("layer_norm", x, normalized_shape, weight, bias);
   return row_norm(x, weight, bias, {.eps = eps, .length = n})[0];
+}
+AddNormResult add_layer_norm(const Tensor& x, const Tensor& residual, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias,
+                             double eps) {
+  const int64_t n = check_normalized("add_layer_norm", x, normalized_shape, weight, bias);
+  const Tensor in = x.contiguous(), added = residual.contiguous(), w = flat_statistics(weight, x), b = flat_statistics(bias, x);
+  std::array<Tensor, 4> out;
+  apply_defined(add_row_norm_op, RowNormAttrs{.eps = eps, .length = n, .weight = w.defined(), .bias = b.defined()}, {&in, &added, &w, &b}, out);
+  return {out[0], out[3]};
 }
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, std::optional<double> eps) {
   const int64_t n = check_normalized("rms_norm", x, normalized_shape, weight, {});

@@ -162,6 +162,32 @@ Tensor bernoulli(const Tensor& p, Generator* g) {
   return gt(p.to(wide), rand(p.shape(), {wide, p.device()}, g)).to(p.dtype());
 }
 
+// (x[, residual]): linear in both, so the derivative draws the same numbers again.
+static Tensor apply_dropout(const DropoutDraw&, const Tensor& x, const Tensor& residual);
+static const OpDef dropout_op{
+    .name = "dropout",
+    .infer =
+        [](Infer& c) {
+          infer_same(c);
+          if (c.inputs() > 1) c.check(same_sizes(c.in(0), c.in(1)) && c.in(0).dtype == c.in(1).dtype, "the residual must have the shape and dtype of the input");
+        },
+    .backward =
+        [](Backward& b) {
+          if (b.needs(0)) b.to(0) = apply_dropout(b.attrs<DropoutDraw>(), b.g(), {});
+          if (b.inputs() > 1 && b.needs(1)) b.to(1) = b.g();
+        },
+};
+static Tensor apply_dropout(const DropoutDraw& draw, const Tensor& x, const Tensor& residual) {
+  return residual.defined() ? apply(dropout_op, draw, x.contiguous(), residual.contiguous()) : apply(dropout_op, draw, x.contiguous());
+}
+Tensor dropout(const Tensor& x, double p, const Tensor& residual, Generator* g) {
+  check_float("dropout", x.dtype());
+  GRAFT_CHECK(p >= 0 && p < 1, "dropout: the probability ", p, " is not in [0, 1)");
+  DropoutDraw draw{{{}, 1 - p}, 1 / (1 - p)};
+  draw.keep.stream = take<BernoulliDraw>(g, x.dtype(), x.device(), x.numel());
+  return apply_dropout(draw, x, residual);
+}
+
 static const OpDef multinomial_op{
     .name = "multinomial",
     .infer =

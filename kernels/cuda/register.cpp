@@ -3,6 +3,7 @@
 namespace graft::inline v1 {
 
 void register_cuda_kernels() {
+  register_attention_cuda();
   register_conv_cuda();
   register_gemm_cuda();
   register_index_cuda();

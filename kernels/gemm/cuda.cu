@@ -26,6 +26,7 @@ void register_gemm_cuda() {
     add_kernel("matmul", Device::cuda, t, name, [](const Launch& l) { return gemm::matmul(l, Run{}); });
     add_kernel("linear", Device::cuda, t, name, [](const Launch& l) { return gemm::linear(l, Run{}); });
     if (is_floating(t)) add_kernel("linear_grad", Device::cuda, t, name, [](const Launch& l) { return gemm::linear_grad(l, Run{}); });
+    if (is_floating(t)) add_kernel("linear_act", Device::cuda, t, name, [](const Launch& l) { return gemm::linear_act(l, Run{}); });
   };
   for (const DType t : {f32, f16, bf16}) add(t, "tiles", [](auto&&... a) { return tiles<float>(a...); });
   add(f64, "tiles", [](auto&&... a) { return tiles<double>(a...); });

@@ -1,5 +1,6 @@
 // The products that matmul and linear are. A kernel of either is a function of the product, the output and the stream.
 #pragma once
+#include "graft/kernels/gemm/attrs.h"
 #include "graft/kernels/gemm/cuda_product.h"
 #include "graft/kernels/reduce/attrs.h"
 #include "graft/kernels/table.h"
@@ -62,7 +63,7 @@ template <class Run> Decline matmul(const Launch& l, Run run) {
 }
 
 // x[..., in] weight[out, in] (bias[out])
-template <class Run> Decline linear(const Launch& l, Run run) {
+template <class Run> Decline linear(const Launch& l, Run run, Activation activation = Activation::none) {
   const View &x = *l.in[0], &w = *l.in[1], &y = *l.out[0];
   if (y.numel == 0) return kRan;
   const int64_t in = w.size[1], out = w.size[0];
@@ -77,6 +78,7 @@ template <class Run> Decline linear(const Launch& l, Run run) {
     p.bias = l.in[2]->data;
     p.bias_step = l.in[2]->stride[0];
   }
+  p.activation = activation;
   choose_access(it, true, true, true);
   return run(it, y, l.stream);
 }
@@ -93,6 +95,11 @@ template <class Run> Decline linear_grad(const Launch& l, Run run) {
   static const OpEntry& sum = intern("sum");
   const ReduceAttrs rows{1, 0};
   return sum.first(Device::cuda, g.dtype)->run({l.in.first(1), l.out.subspan(1), &rows, l.stream});
+}
+
+template <class Run> Decline linear_act(const Launch& l, Run run) {
+  const LinearActivation f = l.attrs_as<LinearActAttrs>().activation;
+  return linear(l, run, f == LinearActivation::relu ? Activation::relu : f == LinearActivation::gelu ? Activation::gelu : Activation::gelu_tanh);
 }
 
 }  // namespace graft::cuda::gemm

@@ -72,8 +72,9 @@ struct Gather : Memory {
   struct Place {
     int64_t base;
     int at[3];
-    int inside;
   };
+  static constexpr int kNowhere = -(1 << 30);  // where a row or a k that is not inside is
+
   __device__ static void find(const Digits& d, unsigned i, bool inside, Place& p) {
     unsigned channel = 0, at[3];
     if (d.channel_inside) {
@@ -91,16 +92,16 @@ struct Gather : Memory {
     }
     p.base = int64_t(channel) * d.channel_step;
     for (int x = 0; x < 3; ++x) p.at[x] = d.first[x] + int(at[x]) * d.step[x];
-    p.inside = inside;
+    if (!inside) p.at[0] = kNowhere;
   }
   __device__ void find_row(unsigned i, bool inside, Place& p) const { find(row, i, inside, p); }
   __device__ void find_k(unsigned i, bool inside, Place& p) const { find(k, i, inside, p); }
   __device__ int64_t offset(const Place& r, const Place& c) const {
-    bool inside = r.inside && c.inside;
+    bool inside = true;
     int64_t at = r.base + c.base;
     for (int x = 0; x < 3; ++x) {
       const int u = r.at[x] + c.at[x];
-      inside = inside && u >= 0 && u < limit[x];
+      inside = inside && unsigned(u) < unsigned(limit[x]);
       at += int64_t(u) * step[x];
     }
     return inside ? at : -1;

@@ -26,6 +26,7 @@ template <class T> void add() {
   add_kernel("matmul", Device::cuda, dtype_v<T>, "tensor_cores", [](const Launch& l) { return gemm::matmul(l, run); });
   add_kernel("linear", Device::cuda, dtype_v<T>, "tensor_cores", [](const Launch& l) { return gemm::linear(l, run); });
   add_kernel("linear_grad", Device::cuda, dtype_v<T>, "tensor_cores", [](const Launch& l) { return gemm::linear_grad(l, run); });
+  add_kernel("linear_act", Device::cuda, dtype_v<T>, "tensor_cores", [](const Launch& l) { return gemm::linear_act(l, run); });
 }
 
 }  // namespace

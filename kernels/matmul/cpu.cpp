@@ -1,5 +1,6 @@
 // Matrix products on cpu, reference: any strides, batches that broadcast. The packed kernels are earlier candidates.
 #include <algorithm>
+#include "graft/kernels/gemm/attrs.h"
 #include "graft/kernels/matmul/columns.h"
 #include "graft/kernels/table.h"
 
@@ -116,6 +117,19 @@ template <class T> Decline linear_grad(const Launch& l) {
   return kRan;
 }
 
+// By the kernels of linear and, over its result, of the activation.
+Decline linear_act(const Launch& l) {
+  static const OpEntry &product = intern("linear"), &relu = intern("relu"), &gelu = intern("gelu"), &gelu_tanh = intern("gelu_tanh");
+  const auto run = [](const OpEntry& op, const Launch& launch) {
+    Decline why = "no kernel";
+    for (const Candidate* c = op.first(Device::cpu, launch.out[0]->dtype); c && why; c = c->next) why = c->run(launch);
+    return why;
+  };
+  if (const Decline why = run(product, l)) return why;
+  const LinearActivation f = l.attrs_as<LinearActAttrs>().activation;
+  return run(f == LinearActivation::relu ? relu : f == LinearActivation::gelu ? gelu : gelu_tanh, {.in = l.out, .out = l.out});
+}
+
 }  // namespace
 
 void register_matmul_cpu() {
@@ -129,6 +143,7 @@ void register_matmul_cpu() {
     add_kernel("linear", Device::cpu, dtype_v<T>, "reference", linear<T>);
   };
   for_each_type(FloatTypes{}, add);
+  for (const DType t : {f32, f64, f16, bf16}) add_kernel("linear_act", Device::cpu, t, "linear, then the activation", linear_act);
   for_each_type(IntTypes{}, add);
   for_each_type(ComplexTypes{}, add);
 }

@@ -4,6 +4,7 @@
 //   batch_norm_eval  in x, mean, var[, weight][, bias]   out y
 //   batch_norm_grad  in x, g, mean, var[, weight]        out dx, dweight, dbias
 //   row_norm         in x[, weight][, bias]              out y, mean, rstd  over contiguous rows
+//   add_row_norm     in x, residual[, weight][, bias]    out y, mean, rstd, sum   of sum = x + residual
 //   row_norm_grad    in x, g, mean, rstd[, weight]       out dx[, dweight, dbias]
 #pragma once
 #include <cstdint>

@@ -31,14 +31,21 @@ struct RowSet {
 };
 
 template <class C>
-__global__ __launch_bounds__(kThreads) void normalize_rows(std::byte* y, C* means, C* rstds, const std::byte* x, const C* weight,
-                                                           const C* bias, RowSet s, Groups g) {
+__global__ __launch_bounds__(kThreads) void normalize_rows(std::byte* y, C* means, C* rstds, std::byte* total, const std::byte* x,
+                                                           const std::byte* residual, const C* weight, const C* bias, RowSet s, Groups g) {
   using Sums = Two<C>;
   GRAFT_SHARED(Sums, part, [kThreads]);
   const unsigned r = blockIdx.x * g.outputs + g.group();
   const bool mine = r < s.rows;
   const size_t start = size_t(mine ? r : 0) * s.length;
-  const auto value = [&](unsigned j) { return load<C>(x + (start + j) * s.bytes, s.dtype); };
+  if (residual) {  // a thread reads again only what it has written
+    for (unsigned j = g.place(); mine && j < s.length; j += g.along) {
+      const size_t at = (start + j) * s.bytes;
+      store_own(total + at, s.dtype, load_own<C>(x + at, s.dtype) + load_own<C>(residual + at, s.dtype));
+    }
+    x = total;
+  }
+  const auto value = [&](unsigned j) { return load_own<C>(x + (start + j) * s.bytes, s.dtype); };
   Sums sums{C(0), C(0)};
   if (mine && s.center)
     for (unsigned j = g.place(); j < s.length; j += g.along) sums.a += value(j);
@@ -58,7 +65,7 @@ __global__ __launch_bounds__(kThreads) void normalize_rows(std::byte* y, C* mean
     C v = (value(j) - mean) * rstd;
     if (weight) v *= weight[s.weight_of(r, j)];
     if (bias) v += bias[s.weight_of(r, j)];
-    store(y + (start + j) * s.bytes, s.dtype, v);
+    store_own(y + (start + j) * s.bytes, s.dtype, v);
   }
 }
 
@@ -121,17 +128,19 @@ Decline rows_of(const Launch& l, int64_t rows, RowSet& s) {
   s = {unsigned(rows), unsigned(a.length), unsigned(a.groups), unsigned(a.inner), x.dtype, unsigned(size_of(x.dtype)), a.center, a.eps};
   return kRan;
 }
-template <class C> Decline row_norm(const Launch& l) {
+template <class C, bool adds> Decline row_norm(const Launch& l) {
   const auto& a = l.attrs_as<RowNormAttrs>();
-  if (!l.in[0]->contiguous) return "x is not contiguous";
+  if (!l.in[0]->contiguous || (adds && !l.in[1]->contiguous)) return "x or the residual is not contiguous";
   RowSet s;
   if (const Decline why = rows_of(l, l.out[1]->numel, s)) return why;
   if (s.rows == 0) return kRan;
-  const C* weight = a.weight ? l.in[1]->as<C>() : nullptr;
-  const C* bias = a.bias ? l.in[a.weight ? 2 : 1]->as<C>() : nullptr;
+  const auto affine = l.in.subspan(adds ? 2 : 1);
+  const C* weight = a.weight ? affine[0]->as<C>() : nullptr;
+  const C* bias = a.bias ? affine[a.weight ? 1 : 0]->as<C>() : nullptr;
   const Groups g(s.length, false);
   launch(normalize_rows<C>, blocks_for(s.rows, g.outputs), kThreads, 0, l.stream, l.out[0]->data, l.out[1]->as<C>(), l.out[2]->as<C>(),
-         l.in[0]->data, weight, bias, s, g);
+         adds ? l.out[3]->data : nullptr, static_cast<const std::byte*>(l.in[0]->data),
+         adds ? static_cast<const std::byte*>(l.in[1]->data) : nullptr, weight, bias, s, g);
   return kRan;
 }
 template <class C> Decline row_norm_grad(const Launch& l) {
@@ -306,7 +315,8 @@ template <class C> Decline batch_norm_grad(const Launch& l) {
 }
 
 template <class C> void add_norms(DType t) {
-  add_kernel("row_norm", Device::cuda, t, "rows", row_norm<C>);
+  add_kernel("row_norm", Device::cuda, t, "rows", row_norm<C, false>);
+  add_kernel("add_row_norm", Device::cuda, t, "rows", row_norm<C, true>);
   add_kernel("row_norm_grad", Device::cuda, t, "rows", row_norm_grad<C>);
   add_kernel("batch_norm", Device::cuda, t, "channels", batch_norm<C>);
   add_kernel("batch_norm_eval", Device::cuda, t, "channels", batch_norm_eval<C>);

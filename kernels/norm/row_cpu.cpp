@@ -105,12 +105,21 @@ template <class T> Decline row_norm_grad(const Launch& l) {
   return kRan;
 }
 
+template <class T> Decline add_row_norm(const Launch& l) {
+  if (!l.in[0]->contiguous || !l.in[1]->contiguous) return "x or the residual is not contiguous";
+  const View& sum = *l.out[3];
+  for (int64_t i = 0; i < sum.numel; ++i) sum.as<T>()[i] = T(compute_t<T>(l.in[0]->as<T>()[i]) + compute_t<T>(l.in[1]->as<T>()[i]));
+  const View* in[] = {&sum, l.in.size() > 2 ? l.in[2] : nullptr, l.in.size() > 3 ? l.in[3] : nullptr};
+  return row_norm<T>({.in = std::span(in).first(l.in.size() - 1), .out = l.out.first(3), .attrs = l.attrs});
+}
+
 }  // namespace
 
 void register_row_norm_cpu() {
   for_each_type(FloatTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;
     add_kernel("row_norm", Device::cpu, dtype_v<T>, "rows", row_norm<T>);
+    add_kernel("add_row_norm", Device::cpu, dtype_v<T>, "rows", add_row_norm<T>);
     add_kernel("row_norm_grad", Device::cpu, dtype_v<T>, "rows", row_norm_grad<T>);
   });
 }

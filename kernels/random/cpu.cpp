@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 #include <vector>
+#include "graft/kernels/parallel.h"
 #include "graft/kernels/random/philox.h"
 #include "graft/kernels/table.h"
 
@@ -52,6 +53,22 @@ template <class Draw, class T> Decline draw(const Launch& l) {
       std::copy_n(value.data() + k, parts, to);
     }
   }
+  return kRan;
+}
+
+template <class T> Decline dropout(const Launch& l) {  // x[, residual]
+  for (const View* v : l.in)
+    if (!v->contiguous) return "needs contiguous inputs";
+  const auto& d = l.attrs_as<DropoutDraw>();
+  constexpr int64_t per = kPerBlock<T>;
+  const T *x = l.in[0]->as<T>(), *residual = l.in.size() > 1 ? l.in[1]->as<T>() : nullptr;
+  T* y = l.out[0]->as<T>();
+  const int64_t n = l.out[0]->numel;
+  parallel_for(0, (n + per - 1) / per, 4096, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i)
+      d(philox::words(d.keep.stream.seed, d.keep.stream.first + uint64_t(i)), x + i * per, residual ? residual + i * per : nullptr, y + i * per,
+        n - i * per);
+  });
   return kRan;
 }
 
@@ -106,6 +123,7 @@ void register_random_cpu() {
   for_each_type(FloatTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;
     add<UniformDraw, T>(), add<NormalDraw, T>(), add<ExponentialDraw, T>(), add<BernoulliDraw, T>(), add<IntegerDraw, T>();
+    add_kernel("dropout", Device::cpu, dtype_v<T>, "counters", dropout<T>);
   });
   for_each_type(ComplexTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;

@@ -162,6 +162,35 @@ Decline multinomial(const Launch& l) {
   return kRan;
 }
 
+// A thread has the elements of one counter: neighbours, read and written together where they are a pack.
+template <class T> __global__ __launch_bounds__(kThreads) void drop_elements(DropoutDraw d, T* y, const T* x, const T* residual, int64_t count) {
+  constexpr int per = kPerBlock<T>;
+  using Some = Pack<T, per>;
+  const int64_t counter = int64_t(blockIdx.x) * kThreads + threadIdx.x, first = counter * per;
+  if (first >= count) return;
+  const bool whole = first + per <= count;
+  Some value{}, added{}, out;
+  if (whole) {
+    value = *reinterpret_cast<const Some*>(x + first);
+    if (residual) added = *reinterpret_cast<const Some*>(residual + first);
+  } else {
+    for (int k = 0; first + k < count; ++k) value.of[k] = x[first + k], added.of[k] = residual ? residual[first + k] : T(0);
+  }
+  d(philox::words(d.keep.stream.seed, d.keep.stream.first + uint64_t(counter)), value.of, residual ? added.of : nullptr, out.of, per);
+  if (whole) *reinterpret_cast<Some*>(y + first) = out;
+  else
+    for (int k = 0; first + k < count; ++k) y[first + k] = out.of[k];
+}
+template <class T> Decline dropout(const Launch& l) {  // x[, residual]
+  for (const View* v : l.in)
+    if (!v->contiguous || !is_aligned(v->data, sizeof(T) * kPerBlock<T>)) return "needs contiguous, aligned inputs";
+  const int64_t n = l.out[0]->numel;
+  if (n == 0) return kRan;
+  launch(drop_elements<T>, blocks_for(n, int64_t(kThreads) * kPerBlock<T>), kThreads, 0, l.stream, l.attrs_as<DropoutDraw>(), l.out[0]->as<T>(),
+         static_cast<const T*>(l.in[0]->as<T>()), l.in.size() > 1 ? static_cast<const T*>(l.in[1]->as<T>()) : nullptr, n);
+  return kRan;
+}
+
 template <class Draw, class T> void add() { add_kernel(Draw::name, Device::cuda, dtype_v<T>, "counters", draw<Draw, T, 1>); }
 template <class Draw> void add_complex() {
   add_kernel(Draw::name, Device::cuda, c64, "counters", draw<Draw, float, 2>);
@@ -174,6 +203,7 @@ void register_random_cuda() {
   for_each_type(FloatTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;
     add<UniformDraw, T>(), add<NormalDraw, T>(), add<ExponentialDraw, T>(), add<BernoulliDraw, T>(), add<IntegerDraw, T>();
+    add_kernel("dropout", Device::cuda, dtype_v<T>, "counters", dropout<T>);
   });
   for_each_type(IntTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;

@@ -117,6 +117,19 @@ struct BernoulliDraw {
   }
 };
 
+// y = x times 1 / (1 - p) with probability 1 - p, else 0; plus the residual. The numbers of a BernoulliDraw.
+struct DropoutDraw {
+  BernoulliDraw keep;  // p is the probability to stay
+  double scale = 1;
+  template <class T> GRAFT_HD void operator()(const philox::Words& w, const T* x, const T* residual, T* out, int64_t n) const {
+    using C = compute_t<T>;
+    for (int i = 0; i < kPerBlock<T> && i < n; ++i) {
+      const C kept = double(w[size_t(i)]) * 0x1p-32 < keep.p ? C(x[i]) * C(scale) : C(x[i]) * C(0);
+      out[i] = convert<T>(residual ? kept + C(residual[i]) : kept);
+    }
+  }
+};
+
 // Two words as one: value i of the streams that use 64 bits per value.
 GRAFT_HD inline uint64_t word64(const Stream& s, int64_t i) {
   const philox::Words w = philox::words(s.seed, s.first + uint64_t(i / 2));

@@ -10,20 +10,22 @@
 #include "graft/kernels/table.h"
 
 namespace graft::inline v1 {
+
+softmax_lines::LineSet softmax_lines::lines_in_use() {
+#if defined(__x86_64__)
+  if (cpu::isa() == cpu::Isa::avx512) return lines_avx512();
+  if (cpu::isa() == cpu::Isa::avx2) return lines_avx2();
+#endif
+  return lines_baseline();
+}
+
 namespace {
 
 using softmax_lines::Lines;
 using softmax_lines::LineSet;
 
-LineSet lines_of(cpu::Isa isa) {
-#if defined(__x86_64__)
-  if (isa == cpu::Isa::avx512) return softmax_lines::lines_avx512();
-  if (isa == cpu::Isa::avx2) return softmax_lines::lines_avx2();
-#endif
-  return softmax_lines::lines_baseline();
-}
 template <class C> Lines<C> lines() {
-  const LineSet set = lines_of(cpu::isa());
+  const LineSet set = softmax_lines::lines_in_use();
   if constexpr (std::is_same_v<C, float>) return set.f32;
   else return set.f64;
 }

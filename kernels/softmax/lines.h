@@ -15,8 +15,9 @@ struct LineSet {
   Lines<float> f32;
   Lines<double> f64;
 };
+LineSet lines_in_use();    // of the instruction set in use
 LineSet lines_baseline();
-LineSet lines_avx2();  // this and the next on x86 only
+LineSet lines_avx2();      // this and the next on x86 only
 LineSet lines_avx512();
 
 }  // namespace graft::softmax_lines

@@ -43,7 +43,14 @@ Tensor alpha_drop(const Tensor& x, double p, bool training, int kept) {
 
 Tensor dropout(const Tensor& input, double p, bool training) {
   check_p(p);
-  return training ? drop(input, p, input.dim()) : input;
+  if (!training || p == 0) return input;
+  // In another order of memory it keeps that order.
+  return p < 1 && input.is_contiguous() && is_floating(input.dtype()) ? graft::dropout(input, p) : drop(input, p, input.dim());
+}
+Tensor dropout_add(const Tensor& input, const Tensor& residual, double p, bool training) {
+  check_p(p);
+  const bool fused = training && p > 0 && p < 1 && is_floating(input.dtype()) && input.shape() == residual.shape() && input.dtype() == residual.dtype();
+  return fused ? graft::dropout(input, p, residual) : dropout(input, p, training) + residual;
 }
 Tensor dropout1d(const Tensor& input, double p, bool training) { return drop_channels(input, p, training, 1); }
 Tensor dropout2d(const Tensor& input, double p, bool training) { return drop_channels(input, p, training, 2); }

@@ -8,6 +8,14 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
 }
 
 // y_k = x1^T W_k x2 + b_k
+Tensor linear_act(const Tensor& input, const Tensor& weight, const Tensor& bias, std::string_view activation) {
+  GRAFT_CHECK(activation == "relu" || activation == "gelu" || activation == "gelu_tanh",
+              "linear_act: activation must be relu, gelu or gelu_tanh, but got ", activation);
+  return graft::linear_act(input, weight, bias, activation == "relu"   ? LinearActivation::relu
+                                                : activation == "gelu" ? LinearActivation::gelu
+                                                                       : LinearActivation::gelu_tanh);
+}
+
 Tensor bilinear(const Tensor& input1, const Tensor& input2, const Tensor& weight, const Tensor& bias) {
   GRAFT_CHECK(weight.dim() == 3 && input1.dim() > 0 && input1.dim() == input2.dim() && input1.size(-1) == weight.size(1) &&
                   input2.size(-1) == weight.size(2), ErrorCode::shape_mismatch,

@@ -41,6 +41,23 @@ static Tensor repeat_heads(const Tensor& x, int64_t heads) {  // [n, h, l, d] ->
   wide[h + 1] = heads / x.size(h);
   return x.unsqueeze(h + 1).expand(wide).reshape(flat);
 }
+// [..., heads, l, d] -> [..., groups, heads / groups, l, d]
+static Tensor split_heads(const Tensor& x, int64_t groups) {
+  Shape shape;
+  for (int i = 0; i < x.dim(); ++i) {
+    if (i == x.dim() - 3) shape.push_back(groups);
+    shape.push_back(i == x.dim() - 3 ? x.size(i) / groups : x.size(i));
+  }
+  return x.reshape(shape);
+}
+// The heads of a group share their key and value, which broadcast.
+static Tensor attend_in_groups(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionOptions& o) {
+  const int64_t groups = key.size(-3);
+  Tensor mask = o.attn_mask;
+  if (mask.defined() && mask.dim() > 2) mask = mask.size(-3) == 1 ? mask.unsqueeze(-3) : split_heads(mask, groups);
+  return graft::scaled_dot_product_attention(split_heads(query, groups), key.unsqueeze(-3), value.unsqueeze(-3), mask, o.is_causal, o.scale)
+      .flatten(-4, -3);
+}
 
 Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionOptions& o) {
   GRAFT_CHECK(query.dim() >= 2 && key.dim() >= 2 && value.dim() >= 2, ErrorCode::shape_mismatch,
@@ -48,11 +65,15 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
   GRAFT_CHECK(!o.is_causal || !o.attn_mask.defined(),
               "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True");
   if (o.enable_gqa && (key.size(-3) != query.size(-3) || value.size(-3) != query.size(-3))) {
+    const int64_t groups = query.dim() > 2 ? key.size(-3) : 0;
+    if (o.dropout_p == 0 && groups > 0 && value.size(-3) == groups && query.size(-3) % groups == 0 && query.dim() < kMaxRank)
+      return attend_in_groups(query, key, value, o);
     AttentionOptions same = o;
     same.enable_gqa = false;
     const int64_t heads = query.size(-3);
     return scaled_dot_product_attention(query, repeat_heads(key, heads), repeat_heads(value, heads), same);
   }
+  if (o.dropout_p == 0) return graft::scaled_dot_product_attention(query, key, value, o.attn_mask, o.is_causal, o.scale);
   const double scale = o.scale.value_or(1 / std::sqrt(double(query.size(-1))));
   Tensor scores = matmul(query * scale, key.transpose(-2, -1));
   if (o.is_causal) scores = scores + causal_mask(query.size(-2), key.size(-2), scores);

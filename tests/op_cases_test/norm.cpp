@@ -60,6 +60,21 @@ OpCases norm_cases() {
          return affine_of(normalized(t[0], [](size_t i) { return i / 8; }), {3, 2, 4}, t[1], t[2], {1, 2, 4});
        },
        .pointwise = false, .strided = false, .tolerance = 20},
+      {.op = "add_row_norm", .name = "the normalized", .in = {ramp({3, 2, 4}), ramp({3, 2, 4}, 0.4, -0.13), ramp({2, 4}, 0.7, 0.2), ramp({2, 4}, -0.4)},
+       .fn = [](const Tensors& t) { return F::add_layer_norm(t[0], t[1], {2, 4}, t[2], t[3]).values; },
+       .expected = [](const Tensors& t) {
+         return affine_of(normalized(t[0] + t[1], [](size_t i) { return i / 8; }), {3, 2, 4}, t[2], t[3], {1, 2, 4});
+       },
+       .pointwise = false, .strided = false, .tolerance = 20},
+      {.op = "add_row_norm", .name = "both results", .in = {ramp({3, 4}), ramp({3, 4}, 0.4, -0.13)},
+       .fn = [](const Tensors& t) {
+         const AddNormResult r = F::add_layer_norm(t[0], t[1], {4});
+         return r.values * r.sum;
+       },
+       .expected = [](const Tensors& t) {
+         return tensor(std::span<const double>(normalized(t[0] + t[1], [](size_t i) { return i / 4; })), {3, 4}, f64) * (t[0] + t[1]);
+       },
+       .pointwise = false, .tolerance = 20},
       {.op = "row_norm", .name = "rms norm", .in = {ramp({3, 4}), ramp({4}, 0.7, 0.2)},
        .fn = [](const Tensors& t) { return F::rms_norm(t[0], {4}, t[1], 1e-3); },
        .expected = [](const Tensors& t) {
