@@ -134,7 +134,7 @@ template <class C, bool adds> Decline row_norm(const Launch& l) {
   RowSet s;
   if (const Decline why = rows_of(l, l.out[1]->numel, s)) return why;
   if (s.rows == 0) return kRan;
-  const auto affine = l.in.subspan(adds ? 2 : 1);
+  const std::span<const View* const> affine = l.in.subspan(adds ? 2 : 1);
   const C* weight = a.weight ? affine[0]->as<C>() : nullptr;
   const C* bias = a.bias ? affine[a.weight ? 1 : 0]->as<C>() : nullptr;
   const Groups g(s.length, false);
