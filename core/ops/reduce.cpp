@@ -115,9 +115,9 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   }
   GRAFT_CHECK(ok, "sum_to: a gradient ", x, " does not reduce to ", shape);
   if (size_t(x.numel()) == numel_of(shape)) {  // every sum would be of one number
-    if (a.keep) return x.reshape(shape);
     Shape ones;
-    for (int i = 0; i < lead; ++i) ones.push_back(i);
+    for (int i = 0; i < lead && x.size(i) == 1; ++i) ones.push_back(i);
+    if (a.keep || ones.rank() < lead) return x.reshape(shape);  // of an empty tensor the leading sizes may be others
     return x.squeeze(ones);
   }
   return apply(sum_op, a, x);
