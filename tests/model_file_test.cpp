@@ -22,7 +22,7 @@ using nn::make;
 using nn::ModulePtr;
 using nn::Sequential;
 
-const std::string kPath = testing::TempDir() + "/model_file_test.safetensors";
+const std::string kPath = testing::TempDir() + "graft-model-file-" + std::to_string(getpid()) + ".safetensors";  // tests run side by side
 
 std::shared_ptr<Sequential> conv_net() {
   auto net = make<Sequential>(make<nn::Conv2d>(3, 8, 3), make<nn::BatchNorm2d>(8), make<nn::ReLU>(), make<nn::AdaptiveAvgPool2d>(1),

@@ -18,6 +18,7 @@ template <class T> using Wide = typename Accumulator<T>::type;
 template <class T> using Sum = std::conditional_t<std::is_integral_v<T>, int64_t, T>;  // of integers i64
 
 template <class T> struct AddFold {
+  static constexpr bool kAdds = true;  // additions of parts that do not wait for each other are worth unrolling
   using Acc = Wide<T>;
   static Acc start() { return Acc(0); }
   static Acc step(Acc a, T x) { return a + convert<Acc>(x); }

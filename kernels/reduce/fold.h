@@ -54,8 +54,14 @@ template <class F, class T> typename F::Acc fold_run(const T* p, int64_t step, i
   std::fill_n(part, kParts, F::start());
   int64_t i = 0;
   if (step == 1)
-    for (; i + kParts <= n; i += kParts)
-      for (int64_t k = 0; k < kParts; ++k) part[k] = F::step(part[k], p[i + k]);
+    for (; i + kParts <= n; i += kParts) {
+      if constexpr (requires { F::kAdds; }) {
+#pragma GCC unroll 16
+        for (int64_t k = 0; k < kParts; ++k) part[k] = F::step(part[k], p[i + k]);
+      } else {
+        for (int64_t k = 0; k < kParts; ++k) part[k] = F::step(part[k], p[i + k]);
+      }
+    }
   for (; i < n; ++i) part[i % kParts] = F::step(part[i % kParts], p[i * step]);
   for (int64_t half = kParts / 2; half > 0; half /= 2)
     for (int64_t k = 0; k < half; ++k) part[k] = F::join(part[k], part[k + half]);
