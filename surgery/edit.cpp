@@ -76,7 +76,8 @@ Edit Plan::apply(const ApplyOptions& options) {
   journal->hooks = HookMoves(draft_->options.hook_moves);
   journal->indices = draft_->options.indices;
   journal->other_indices = draft_->indices;
-  if (options.record) journal->step = detail::record(*journal, draft_.get(), {});
+  constexpr size_t kRecorded = 2000;  // modules; see ApplyOptions
+  if (options.record.value_or(draft_->graph.originals().size() <= kRecorded)) journal->step = detail::record(*journal, draft_.get(), {});
   Edit edit = detail::commit(std::move(journal));
   if (verifies) detail::verify(*edit.journal_, answer, options.verify);
   return edit;
@@ -95,7 +96,8 @@ const std::vector<Change>& Edit::changes() const { return *journal_->changes; }
 bool Edit::applied() const { return journal_->applied; }
 const std::optional<Difference>& Edit::verified() const { return journal_->verified; }
 Recipe Edit::recipe() const {
-  GRAFT_CHECK(journal_->step, "recipe: the edit was applied without being recorded; ApplyOptions::record is off");
+  GRAFT_CHECK(journal_->step, "recipe: the edit was applied without being recorded; ApplyOptions::record was off, or not set and the model has more "
+              "than 2,000 modules");
   return detail::recipe_of(journal_->step);
 }
 

@@ -115,7 +115,8 @@ class Edit {
 
 struct ApplyOptions {
   Verify verify = {};  // runs the model before and after, and rolls back where the answers differ
-  bool record = true;  // for Edit::recipe(); takes time and memory in proportion to the model
+  // For Edit::recipe(); takes time and memory in proportion to the model. Left to itself: models of up to 2,000 modules.
+  std::optional<bool> record = {};
 };
 
 class Plan {
