@@ -96,8 +96,8 @@ const std::vector<Change>& Edit::changes() const { return *journal_->changes; }
 bool Edit::applied() const { return journal_->applied; }
 const std::optional<Difference>& Edit::verified() const { return journal_->verified; }
 Recipe Edit::recipe() const {
-  GRAFT_CHECK(journal_->step, "recipe: the edit was applied without being recorded; ApplyOptions::record was off, or not set and the model has more "
-              "than 2,000 modules");
+  GRAFT_CHECK(journal_->step, "recipe: the edit was applied without being recorded; ApplyOptions::record is off, or was not given for a model "
+              "of more than 2,000 modules");
   return detail::recipe_of(journal_->step);
 }
 
