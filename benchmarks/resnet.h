@@ -21,6 +21,12 @@ inline std::shared_ptr<nn::Conv2d> conv(int64_t in, int64_t out, int64_t kernel,
   return nn::make<nn::Conv2d>(in, out, kernel, nn::Conv2dOptions{.stride = stride, .padding = kernel / 2, .bias = false});
 }
 
+// What a block adds its input through: nothing where that has the shape of the output.
+inline std::shared_ptr<nn::Sequential> projection(int64_t in, int64_t out, int64_t stride) {
+  if (stride == 1 && in == out) return nn::make<nn::Sequential>();
+  return nn::make<nn::Sequential>(conv(in, out, 1, stride), nn::make<nn::BatchNorm2d>(out));
+}
+
 struct Block : nn::Layer {
   Block(int64_t in, int64_t out, int64_t stride)
       : conv1(this, "conv1", conv(in, out, 3, stride)),
@@ -28,12 +34,8 @@ struct Block : nn::Layer {
         relu1(this, "relu1"),
         conv2(this, "conv2", conv(out, out, 3, 1)),
         bn2(this, "bn2", out),
-        shortcut(this, "shortcut", nn::make<nn::Sequential>()),
-        relu2(this, "relu2") {
-    if (stride == 1 && in == out) return;
-    shortcut->append(conv(in, out, 1, stride));
-    shortcut->append(nn::make<nn::BatchNorm2d>(out));
-  }
+        shortcut(this, "shortcut", projection(in, out, stride)),
+        relu2(this, "relu2") {}
   Tensor forward(const Tensor& x) override {
     const Tensor y = bn2(conv2(relu1(bn1(conv1(x)))));
     return relu2(y + shortcut(x));
@@ -88,12 +90,8 @@ struct Bottleneck : nn::Layer {
         relu2(this, "relu2"),
         conv3(this, "conv3", conv(width, 4 * width, 1, 1)),
         bn3(this, "bn3", 4 * width),
-        shortcut(this, "shortcut", nn::make<nn::Sequential>()),
-        relu3(this, "relu3") {
-    if (stride == 1 && in == 4 * width) return;
-    shortcut->append(conv(in, 4 * width, 1, stride));
-    shortcut->append(nn::make<nn::BatchNorm2d>(4 * width));
-  }
+        shortcut(this, "shortcut", projection(in, 4 * width, stride)),
+        relu3(this, "relu3") {}
   Tensor forward(const Tensor& x) override {
     const Tensor y = bn3(conv3(relu2(bn2(conv2(relu1(bn1(conv1(x))))))));
     return relu3(y + shortcut(x));

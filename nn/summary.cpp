@@ -56,7 +56,9 @@ Counts count_new(const Module& m, std::unordered_set<const TensorImpl*>& counted
   return c;
 }
 
-std::string grouped(int64_t n) {  // 12,345
+}  // namespace
+
+std::string grouped(int64_t n) {
   const std::string digits = std::to_string(n);
   std::string text;
   for (size_t i = 0; i < digits.size(); ++i) {
@@ -67,17 +69,7 @@ std::string grouped(int64_t n) {  // 12,345
   return text;
 }
 
-}  // namespace
-
-Summary summary(const Module& model, const Values& example) {
-  Watcher watcher;
-  {
-    const DryRun shapes_only;
-    const NoGrad quiet;
-    const Observing scope(watcher);
-    const PathScope root("", &model);
-    const_cast<Module&>(model).invoke(example);
-  }
+static Summary list_rows(const Module& model, const Watcher& watcher) {
   Summary result;
   std::unordered_map<const Module*, std::string> listed;
   struct Todo { const Module* module; std::string path, name; int depth; };
@@ -108,6 +100,18 @@ Summary summary(const Module& model, const Values& example) {
     result.rows.push_back(std::move(row));
   }
   return result;
+}
+Summary summary(const Module& model) { return list_rows(model, {}); }
+Summary summary(const Module& model, const Values& example) {
+  Watcher watcher;
+  {
+    const DryRun shapes_only;
+    const NoGrad quiet;
+    const Observing scope(watcher);
+    const PathScope root("", &model);
+    const_cast<Module&>(model).invoke(example);
+  }
+  return list_rows(model, watcher);
 }
 
 std::ostream& operator<<(std::ostream& o, const Summary& s) {

@@ -28,6 +28,8 @@ struct Summary {
 };
 // Runs the model on shapes alone: nothing is computed, written or drawn.
 Summary summary(const Module& model, const Values& example);
+Summary summary(const Module& model);  // without running it: no outputs, no multiply-adds
+std::string grouped(int64_t);          // 12,345
 std::ostream& operator<<(std::ostream&, const Summary&);
 
 }  // namespace graft

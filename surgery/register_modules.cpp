@@ -50,19 +50,9 @@ template <class Ghost, class Norm> void add_ghost(Registry& r, const char* name)
   }, {attribute<&Ghost::ghost_batch_size>("ghost_batch_size")});
 }
 
-template <class Conv, class Standardized, int N> void add_standardized(Registry& r, const char* name) {
-  r.add<Standardized>(name, [](ArgReader& a) {
-    const auto in = a.get<int64_t>("in_channels"), out = a.get<int64_t>("out_channels");
-    const auto kernel = a.get<nn::Sizes<N>>("kernel_size");
-    nn::ConvLayerOptions<N> o;
-    o.stride = a.get("stride", o.stride);
-    o.padding = a.get("padding", o.padding);
-    o.dilation = a.get("dilation", o.dilation);
-    o.groups = a.get("groups", o.groups);
-    o.bias = a.get("bias", o.bias);
-    o.padding_mode = a.get("padding_mode", o.padding_mode);
-    o.options = a.options();
-    return make<Standardized>(Conv(in, out, kernel, o));
+template <class Conv, class Standardized> void add_standardized(Registry& r, const char* plain, const char* name) {
+  r.add<Standardized>(name, [conv = *r.find(plain)](ArgReader& a) {
+    return make<Standardized>(dynamic_cast<const Conv&>(*conv(a)));
   });  // its attributes are those of Conv
 }
 
@@ -134,9 +124,9 @@ void register_all(Registry& r) {
   add_ghost<GhostBatchNorm1d, nn::BatchNorm1d>(r, "GhostBatchNorm1d");
   add_ghost<GhostBatchNorm2d, nn::BatchNorm2d>(r, "GhostBatchNorm2d");
   add_ghost<GhostBatchNorm3d, nn::BatchNorm3d>(r, "GhostBatchNorm3d");
-  add_standardized<nn::Conv1d, StandardizedConv1d, 1>(r, "StandardizedConv1d");
-  add_standardized<nn::Conv2d, StandardizedConv2d, 2>(r, "StandardizedConv2d");
-  add_standardized<nn::Conv3d, StandardizedConv3d, 3>(r, "StandardizedConv3d");
+  add_standardized<nn::Conv1d, StandardizedConv1d>(r, "Conv1d", "StandardizedConv1d");
+  add_standardized<nn::Conv2d, StandardizedConv2d>(r, "Conv2d", "StandardizedConv2d");
+  add_standardized<nn::Conv3d, StandardizedConv3d>(r, "Conv3d", "StandardizedConv3d");
   register_factorize(r);
   register_lora(r);
   register_wrappers(r);

@@ -114,6 +114,23 @@ Report::Report(Snapshot before, Snapshot after, ReportOptions options)
 
 size_t Report::count(Line::Sign s) const { return size_t(std::ranges::count(lines_, s, &Line::sign)); }
 
+std::string Report::tree() const {
+  std::string text;
+  const auto add = [&](char sign, const Line& l, const Snapshot::Row& r) {
+    const std::string label = r.name.empty() ? "" : "(" + r.name + "): ";
+    text += sign + std::string(1 + 2 * size_t(l.depth), ' ') + label + r.text + (r.shared.empty() ? "" : " (shared, see " + r.shared + ")") + "\n";
+  };
+  for (const Line& l : lines_) {
+    if (l.sign == Line::Sign::same) {
+      add(' ', l, after_.rows[size_t(l.after)]);
+      continue;
+    }
+    if (l.before >= 0) add('-', l, before_.rows[size_t(l.before)]);
+    if (l.after >= 0) add('+', l, after_.rows[size_t(l.after)]);
+  }
+  return text;
+}
+
 std::string Report::text() const {
   std::ostringstream o;
   o.imbue(std::locale::classic());
@@ -125,9 +142,8 @@ std::string Report::text() const {
     const Snapshot::Row* a = l.after < 0 ? nullptr : &after_.rows[size_t(l.after)];
     const std::string& path = (a ? a : b)->path;
     const auto difference = [](int64_t was, int64_t is) { return was == is ? std::string() : concat(is > was ? "+" : "", is - was); };
-    const auto macs = [](const Snapshot::Row* r) { return r && r->macs ? *r->macs : 0; };
     rows.push_back({std::string(1, char(l.sign)), path.empty() ? "(root)" : path, b ? b->text : "", a ? a->text : "",
-                    difference(b ? b->parameters : 0, a ? a->parameters : 0), difference(macs(b), macs(a))});
+                    difference(b ? b->parameters : 0, a ? a->parameters : 0), difference(b ? b->macs : 0, a ? a->macs : 0)});
   }
   if (rows.size() == 1) o << "  nothing differs\n";
   else print_table(o, rows);

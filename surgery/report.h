@@ -40,6 +40,7 @@ class Report {
   const std::vector<Line>& lines() const { return lines_; }
   size_t count(Line::Sign) const;
 
+  std::string tree() const;  // both as one, what goes with -, what comes with +
   std::string html() const;  // one page that needs no other file: collapsible, searchable, printable
   std::string svg() const;   // the two trees as a picture
   std::string text() const;  // what differs, as a table

@@ -23,14 +23,6 @@ std::string escaped(std::string_view text) {
     }
   return out;
 }
-std::string grouped(int64_t n) {  // 1 234 567
-  std::string digits = std::to_string(n < 0 ? -n : n), out;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i && (digits.size() - i) % 3 == 0) out += ' ';
-    out += digits[i];
-  }
-  return n < 0 ? "-" + out : out;
-}
 std::string three_digits(double ms) {
   std::ostringstream o;
   o.imbue(std::locale::classic());
@@ -142,11 +134,11 @@ void write_cell(std::ostream& o, const Snapshot::Row* r, const Report::Line& l, 
     if (foldable) o << "<button class=fold aria-expanded=true aria-label=\"fold\">\u25be</button>";
     if (!r->name.empty()) o << "<b>" << escaped(r->name) << "</b> ";
     o << "<code>" << escaped(r->text) << "</code>";
-    if (r->again) o << " <span class=again>shared, see above</span>";
+    if (!r->shared.empty()) o << " <span class=again>shared, see " << escaped(r->shared) << "</span>";
     o << "</div>";
   }
-  o << "</td><td class=\"n " << side << "\">" << (r && !r->again && r->parameters ? grouped(r->parameters) : "") << "</td><td class=\"n " << side
-    << "\">" << (r && r->macs && *r->macs ? grouped(*r->macs) : "") << "</td><td class=\"n " << side << "\">"
+  o << "</td><td class=\"n " << side << "\">" << (r && r->parameters ? nn::grouped(r->parameters) : "") << "</td><td class=\"n " << side
+    << "\">" << (r && r->macs ? nn::grouped(r->macs) : "") << "</td><td class=\"n " << side << "\">"
     << (r ? escaped(r->output) : "") << "</td><td class=\"n " << side << "\">" << (r && r->milliseconds ? three_digits(*r->milliseconds) : "") << "</td>";
 }
 
@@ -156,12 +148,12 @@ std::vector<std::vector<std::string>> report_totals(const Snapshot& before, cons
   const Snapshot::Row &b = before.rows.at(0), &a = after.rows.at(0);
   std::vector<std::vector<std::string>> rows{{"", "before", "after", "difference"}};
   const auto add = [&](std::string name, int64_t was, int64_t is) {
-    rows.push_back({std::move(name), grouped(was), grouped(is), percent(double(was), double(is))});
+    rows.push_back({std::move(name), nn::grouped(was), nn::grouped(is), percent(double(was), double(is))});
   };
   add("modules", int64_t(before.rows.size()), int64_t(after.rows.size()));
   add("parameters", b.parameters, a.parameters);
-  if (b.macs && a.macs) add("multiply-adds", *b.macs, *a.macs);
   if (before.peak_bytes && after.peak_bytes) {
+    add("multiply-adds", b.macs, a.macs);
     add("bytes of parameters and buffers", before.state_bytes, after.state_bytes);
     add("bytes at the peak", before.peak_bytes, after.peak_bytes);
   }
@@ -253,8 +245,8 @@ struct ReportPage {
   }
   static std::string summary(const Snapshot& s) {
     const Snapshot::Row& root = s.rows.at(0);
-    std::string text = grouped(root.parameters) + " parameters";
-    if (root.macs) text += ", " + grouped(*root.macs) + " multiply-adds";
+    std::string text = nn::grouped(root.parameters) + " parameters";
+    if (root.macs) text += ", " + nn::grouped(root.macs) + " multiply-adds";
     if (root.milliseconds) text += ", " + three_digits(*root.milliseconds) + " ms";
     return text;
   }

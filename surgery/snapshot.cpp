@@ -51,49 +51,22 @@ std::unordered_map<const void*, double> times_of(nn::Module& model, const nn::Va
   return medians;
 }
 
-std::vector<const nn::Module*> list_rows(const nn::Module& model, Snapshot& s) {
-  struct Todo { const nn::Module* module; std::string path, name; int depth; };
-  std::vector<Todo> todo{{&model, "", "", 0}};
-  std::vector<const nn::Module*> modules;
-  std::unordered_set<const nn::Module*> seen;
-  std::unordered_set<const TensorImpl*> counted;
-  while (!todo.empty()) {
-    const Todo now = std::move(todo.back());
-    todo.pop_back();
-    Snapshot::Row row;
-    row.path = now.path;
-    row.name = now.name;
-    row.type = nn::type_name(*now.module);
-    row.depth = now.depth;
-    const auto& children = now.module->child_entries();
-    row.text = children.empty() ? one_line(*now.module) : row.type;
-    row.again = !seen.insert(now.module).second;
-    if (!row.again) {
-      for (const Tensor& p : now.module->parameters(false))
-        if (counted.insert(p.impl()).second) row.parameters += p.numel();
-      for (auto it = children.rbegin(); it != children.rend(); ++it)
-        if ((*it)->module)
-          todo.push_back({(*it)->module.get(), now.path.empty() ? (*it)->name : now.path + "." + (*it)->name, (*it)->name, now.depth + 1});
-    }
-    s.rows.push_back(std::move(row));
-    modules.push_back(now.module);
-  }
-  // Backwards, what is below a row has been added up when its turn comes.
-  std::vector<int64_t> below;
-  for (auto row = s.rows.rbegin(); row != s.rows.rend(); ++row) {
-    const auto depth = size_t(row->depth);
-    below.resize(std::max(below.size(), depth + 2));
-    row->parameters += std::exchange(below[depth + 1], 0);
-    below[depth] += row->parameters;
-  }
-  return modules;
+std::string text_of(const nn::Module& m) {
+  if (m.child_entries().empty()) return one_line(m);
+  const std::string made_with = m.extra_repr();
+  return nn::type_name(m) + (made_with.empty() ? "" : "(" + made_with + ")");
 }
 
 }  // namespace
 
 Snapshot snapshot(nn::Module& model, const nn::Values& example, int repeats) {
   Snapshot s;
-  const std::vector<const nn::Module*> modules = list_rows(model, s);
+  std::vector<const nn::Module*> modules;
+  for (nn::SummaryRow& row : nn::summary(model).rows) {
+    modules.push_back(&std::as_const(model).get_submodule(row.path));
+    std::string text = text_of(*modules.back());
+    s.rows.push_back({std::move(row), std::move(text)});
+  }
   if (example.empty()) return s;
   const Cost c = cost(model, example);
   s.state_bytes = c.state_bytes;
@@ -105,17 +78,12 @@ Snapshot snapshot(nn::Module& model, const nn::Values& example, int repeats) {
   if (!training && repeats > 0) times = times_of(model, example, repeats);
   for (size_t i = 0; i < modules.size(); ++i) {
     Snapshot::Row& row = s.rows[i];
-    if (row.again) continue;
+    if (!row.shared.empty()) continue;
     if (const auto it = times.find(modules[i]); it != times.end()) row.milliseconds = it->second;
-    if (modules[i] == &model) {
-      row.output = c.model.output;
-      row.macs = c.model.macs;
-    } else if (const auto it = c.modules.find(modules[i]); it != c.modules.end()) {
-      row.output = it->second.output;
-      row.macs = it->second.macs;
-    } else {
-      row.macs = 0;
-    }
+    const auto it = c.modules.find(modules[i]);
+    if (it == c.modules.end()) continue;
+    if (!it->second.output.empty()) row.output = it->second.output;
+    row.macs = it->second.macs;
   }
   return s;
 }

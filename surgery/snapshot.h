@@ -4,20 +4,14 @@
 #include <optional>
 #include <string>
 #include <vector>
-#include "graft/nn/module.h"
+#include "graft/nn/summary.h"
 
 namespace graft::inline v1::surgery {
 
 struct Snapshot {
-  struct Row {
-    std::string path, name;   // "encoder.3" and "3"; both empty for the root
-    std::string type, text;   // "Conv2d" and "Conv2d(3, 8, kernel_size=(3, 3), ...)"; of one with children both are the type
-    int depth = 0;            // 0: the root
-    bool again = false;       // a shared module that a row above has listed with what is in it
-    int64_t parameters = 0;   // numbers in it and below; a tied parameter counts in the first module that has it
-    std::string output;       // "[8,10]"; empty where no op ran, or without an example
-    std::optional<int64_t> macs;
-    std::optional<double> milliseconds;  // in its ops, its children's included
+  struct Row : nn::SummaryRow {
+    std::string text;  // "Conv2d(3, 8, kernel_size=(3, 3), ...)"; of one with children its type, and what it was made with
+    std::optional<double> milliseconds = {};  // in its ops, its children's included
   };
   std::vector<Row> rows;  // parents before children
   int64_t state_bytes = 0, peak_bytes = 0;  // as in Cost; 0 without an example

@@ -134,6 +134,24 @@ TEST_F(Command, bench_and_info_measure_and_tell) {
   expect("info --ops", 0, "| add | cpu | x |");
   EXPECT_GT(json("info").find("kernels")->items().size(), 500U);
 }
+TEST_F(Command, diff_writes_a_page_as_well) {
+  expect("apply net.st num_classes at=4 n=2 -o two.st", 0, "");
+  expect("diff net.st two.st --report page.html", 1, "-   (4): Linear(in_features=288, out_features=4, bias=True)");
+  EXPECT_TRUE(exists("page.html"));
+  expect("diff net.st two.st --report page.pdf", 2, "ends in none of .html, .svg, .txt");
+}
+TEST_F(Command, the_table_of_kernels_in_the_readme_is_what_info_prints) {
+  std::ifstream file(fs::path(GRAFT_TESTS_DIR).parent_path() / "README.md");
+  const std::string readme(std::istreambuf_iterator<char>(file), {});
+  std::istringstream table(run("info --kernels").out);
+  int rows = 0;
+  for (std::string line; std::getline(table, line);)
+    if (line.find("| cpu |") != line.npos) {
+      EXPECT_NE(readme.find("\n" + line + "\n"), readme.npos) << line;
+      ++rows;
+    }
+  EXPECT_GT(rows, 8);
+}
 TEST_F(Command, usage_and_files_that_are_not_right_have_codes_of_their_own) {
   for (const char* verb : {"summary", "count", "plan", "apply", "fuse", "verify", "diff", "undo", "bench", "info"}) {
     expect(std::string(verb) + " --help", 0, std::string("Example: graft ") + verb);

@@ -51,10 +51,10 @@ TEST(Snapshot, has_a_row_for_every_slot_with_what_is_in_it) {
   EXPECT_EQ(row(s, "0").text, nn::repr(m->get_submodule("0")));
   EXPECT_EQ(row(s, "0").parameters, 3 * 8 * 9 + 8);
   EXPECT_EQ(row(s, "0").output, "[2,8,8,8]");
-  EXPECT_EQ(*row(s, "0").macs, 2 * 8 * 8 * 8 * 27);
+  EXPECT_EQ(row(s, "0").macs, 2 * 8 * 8 * 8 * 27);
   EXPECT_EQ(row(s, "3").parameters, 36);
-  EXPECT_EQ(*row(s, "3").macs, 2 * 4 * 8 * 8 * 8);
-  EXPECT_EQ(*s.rows[0].macs, *row(s, "0").macs + *row(s, "3").macs);
+  EXPECT_EQ(row(s, "3").macs, 2 * 4 * 8 * 8 * 8);
+  EXPECT_EQ(s.rows[0].macs, row(s, "0").macs + row(s, "3").macs);
   EXPECT_EQ(row(s, "3.1").depth, 2);
   EXPECT_GT(*row(s, "0").milliseconds, 0);
   EXPECT_GE(*s.rows[0].milliseconds, *row(s, "0").milliseconds);
@@ -67,11 +67,12 @@ TEST(Snapshot, counts_shared_modules_and_tied_parameters_once) {
   const auto m = nn::make<nn::Sequential>(shared, nn::make<nn::ReLU>(), shared);
   const Snapshot s = surgery::snapshot(*m);
   ASSERT_EQ(s.rows.size(), 4);
-  EXPECT_FALSE(s.rows[1].again);
-  EXPECT_TRUE(s.rows[3].again);
+  EXPECT_EQ(s.rows[1].shared, "");
+  EXPECT_EQ(s.rows[3].shared, "0");
   EXPECT_EQ(s.rows[0].parameters, 20);
   EXPECT_EQ(s.rows[3].parameters, 0);
-  EXPECT_FALSE(s.rows[0].macs);
+  EXPECT_EQ(s.rows[0].macs, 0);
+  EXPECT_EQ(s.rows[0].output, "-");
 }
 
 TEST(Snapshot, leaves_a_model_in_training_mode_as_it_is) {
@@ -80,7 +81,7 @@ TEST(Snapshot, leaves_a_model_in_training_mode_as_it_is) {
   EXPECT_FALSE(s.rows[0].milliseconds);
   EXPECT_EQ(s.unknown, "times: the model is in training mode");
   EXPECT_EQ(m->get_buffer("1.num_batches_tracked").item<int64_t>(), 0);
-  EXPECT_TRUE(s.rows[0].macs);
+  EXPECT_GT(s.rows[0].macs, 0);
 }
 
 TEST(Report, equal_models_have_no_differences) {

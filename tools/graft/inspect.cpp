@@ -9,6 +9,7 @@
 #include "graft/nn/registry.h"
 #include "graft/nn/summary.h"
 #include "graft/surgery/count.h"
+#include "graft/surgery/report.h"
 #include "graft/surgery/table.h"
 
 namespace command {
@@ -18,7 +19,7 @@ using namespace graft;
 namespace {
 
 struct Arguments {
-  std::string model, other;
+  std::string model, other, page;
   std::vector<std::string> inputs, types;
   bool json = false, numbers = true;
 };
@@ -82,42 +83,6 @@ int count(const Arguments& a) {
 
 // ---- diff --------------------------------------------------------------------------------------------------------
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (size_t from = 0; from <= text.size();) {
-    const size_t end = std::min(text.find('\n', from), text.size());
-    lines.push_back(text.substr(from, end - from));
-    from = end + 1;
-  }
-  return lines;
-}
-// Lines of both, what is only in one marked: by the longest common subsequence.
-std::string diff_of(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  size_t head = 0, tail = 0;
-  while (head < a.size() && head < b.size() && a[head] == b[head]) ++head;
-  while (tail + head < a.size() && tail + head < b.size() && a[a.size() - 1 - tail] == b[b.size() - 1 - tail]) ++tail;
-  const size_t n = a.size() - head - tail, m = b.size() - head - tail;
-  std::string text;
-  const auto add = [&](char sign, const std::string& line) { text += sign + (" " + line) + "\n"; };
-  for (size_t i = 0; i < head; ++i) add(' ', a[i]);
-  if (n * m > 25'000'000) {  // too long to look for what they have in common in between
-    for (size_t i = 0; i < n; ++i) add('-', a[head + i]);
-    for (size_t i = 0; i < m; ++i) add('+', b[head + i]);
-  } else {
-    std::vector<std::vector<uint32_t>> common(n + 1, std::vector<uint32_t>(m + 1));
-    for (size_t i = n; i-- > 0;)
-      for (size_t k = m; k-- > 0;)
-        common[i][k] = a[head + i] == b[head + k] ? common[i + 1][k + 1] + 1 : std::max(common[i + 1][k], common[i][k + 1]);
-    for (size_t i = 0, k = 0; i < n || k < m;) {
-      if (i < n && k < m && a[head + i] == b[head + k]) add(' ', a[head + i]), ++i, ++k;
-      else if (k == m || (i < n && common[i + 1][k] >= common[i][k + 1])) add('-', a[head + i++]);
-      else add('+', b[head + k++]);
-    }
-  }
-  for (size_t i = tail; i-- > 0;) add(' ', a[a.size() - 1 - i]);
-  return text;
-}
-
 struct TensorDifference { std::string key, before, after; double largest; };
 std::vector<TensorDifference> tensor_differences(const nn::StateDict& a, const nn::StateDict& b) {
   std::vector<TensorDifference> list;
@@ -138,7 +103,8 @@ std::vector<TensorDifference> tensor_differences(const nn::StateDict& a, const n
 }
 int diff(const Arguments& a) {
   const surgery::ModelFile one = load(a.model), two = load(a.other);
-  const std::string before = nn::repr(*one.model), after = nn::repr(*two.model);
+  const surgery::Report trees = surgery::report(surgery::snapshot(*one.model), surgery::snapshot(*two.model), {.title = a.model + " and " + a.other});
+  if (!a.page.empty()) trees.write(a.page);
   const bool same_tree = nn::architecture(*one.model) == nn::architecture(*two.model);
   const auto tensors = a.numbers ? tensor_differences(one.model->state_dict(), two.model->state_dict()) : std::vector<TensorDifference>();
   if (a.json) {
@@ -146,9 +112,9 @@ int diff(const Arguments& a) {
     for (const TensorDifference& d : tensors)
       list.push_back(Json::of("key", d.key, "before", d.before.empty() ? Json() : Json(d.before), "after", d.after.empty() ? Json() : Json(d.after),
                               "largest", d.largest));
-    std::cout << Json::of("same_architecture", same_tree, "tree", diff_of(lines_of(before), lines_of(after)), "tensors", std::move(list)).dump(2) << '\n';
+    std::cout << Json::of("same_architecture", same_tree, "tree", trees.tree(), "tensors", std::move(list)).dump(2) << '\n';
   } else {
-    if (before != after) print_marked(diff_of(lines_of(before), lines_of(after)));
+    if (trees.count(surgery::Report::Line::Sign::same) < trees.lines().size()) print_marked(trees.tree());
     else if (!same_tree) std::cout << "the trees print alike; modes, ties, dtypes or requires_grad differ\n";
     std::vector<std::vector<std::string>> rows;
     for (const TensorDifference& d : tensors)
@@ -184,6 +150,7 @@ void add_inspection(Commands& c) {
     auto [verb, a] = add("diff", "How two models differ, in structure and numbers; exit code 1 if they do",
                          "graft diff net.safetensors fused.safetensors", &diff);
     verb->add_option("OTHER", a->other, "Another model file")->required();
+    verb->add_option("--report", a->page, "Also write the two trees side by side to this file: .html, .svg or .txt");
     verb->add_flag("!--structure", a->numbers, "Structure only, no numbers");
   }
 }
