@@ -17,7 +17,7 @@ foreach(page ${doc_pages})
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/docs
     COMMAND awk -v "headers=${doc_headers}" -f ${CMAKE_CURRENT_SOURCE_DIR}/docs.awk ${page} > ${source})
   add_executable(docs.${name} ${source})
-  graft_options(docs.${name})
+  graft_check_options(docs.${name})
   target_compile_options(docs.${name} PRIVATE -Wno-unused -Wno-unused-but-set-variable)
   target_link_libraries(docs.${name} PRIVATE graft::graft)
   add_dependencies(graft_tests docs.${name})
