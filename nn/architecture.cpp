@@ -95,6 +95,7 @@ class Describer {
     Json j = Json::of("type", made->type);
     if (!made->arguments.empty()) j.set("args", json_of(made->arguments));
     if (!m.training()) j.set("training", false);
+    if (!m.made_of().empty()) j.set("made_of", m.made_of());
     Json::Fields parameters, buffers, children;
     for (const auto& e : m.param_entries()) {
       Json t = tensor(e->value(), e->leaf, e->name);
@@ -154,6 +155,7 @@ struct Record {
   std::string type;
   Json args = Json::object();
   bool training = true;
+  std::string made_of;
   Named<TensorRecord> parameters, buffers;
   Named<std::optional<size_t>> children;
 };
@@ -204,6 +206,7 @@ Record read_record(const Json& j, const std::string& where, size_t modules) {
     m.args = *args;
   }
   m.training = r.boolean("training", true);
+  m.made_of = r.text("made_of", "");
   if (r.find("parameters"))
     for (const auto& [name, t] : r.fields("parameters"))
       m.parameters.emplace_back(name, read_tensor(t, r.where("parameters." + name), modules, false));
@@ -303,6 +306,7 @@ class Building {
     }
     check_order(m.child_entries(), r.children, "children");
     m.set_training(r.training);
+    m.set_made_of(r.made_of);
   }
   template <class Entries, class List> static void drop_others(Module& m, const Entries& entries, const List& wanted) {
     std::vector<std::string> gone;

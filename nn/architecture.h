@@ -12,7 +12,7 @@
 //
 // The first module is the model; others are named by their number, so that shared ones are there once. Per module: `args` are
 // its attributes; parameters and buffers are null where they are None; "tied": [module, name] is a tensor described before;
-// "requires_grad" and "persistent" are there where they are false. Not part of it: numbers, hooks, devices, memory formats,
+// "requires_grad" and "persistent" are there where they are false, "made_of" where surgery has named parts. Not part of it: numbers, hooks, devices, memory formats,
 // recorded edits of mutable modules (what they amount to is the parameter).
 #pragma once
 #include <string>

@@ -16,34 +16,48 @@ void detail::fail_no_forward(const Module& m, const Values& args) {
 }
 
 Value Module::call(Values args) {
-  if (!hooked() || thread_modes().dry_run) return invoke(args);  // a dry run calls no code of the user's
+  if (!runs_hooks() || thread_modes().dry_run) return invoke(args);  // a dry run calls no code of the user's
   return call_hooked(std::move(args));
 }
 
 namespace {
+
+// Of one kind: those of all modules, then the module's own. Lists are snapshots: hooks may add and remove hooks.
+struct Hooks {
+  std::shared_ptr<const HookTable::List> all, own;
+  Hooks() = default;
+  Hooks(const HookTable* table, HookKind kind) {
+    if (const HookTable* t = HookTable::of_all()) all = t->list(kind);
+    if (table) own = table->list(kind);
+  }
+  explicit operator bool() const { return all || own; }
+  template <class F> void each(F f) const {
+    for (const auto* list : {all.get(), own.get()})
+      if (list)
+        for (const auto& hook : *list) f(*hook);
+  }
+};
 
 // One call of a module with full backward hooks. The gradients of its outputs pass through one node, those of its
 // inputs through another, which therefore runs after them.
 struct BackwardCall {
   Module* module = nullptr;
   ModulePtr keep;  // where the module is shared, the graph keeps it alive
-  std::shared_ptr<const HookTable::List> before, after;
+  Hooks before, after;
   Tensors grad_output;
   size_t inputs = 0;             // tensors among the arguments
   std::vector<size_t> wanted;    // which of them need a gradient
 
   void run_before(Tensors& g) const {
-    if (!before) return;
-    for (const auto& hook : *before) hook->get<HookKind::full_backward_pre>()(*module, g);
+    before.each([&](const HookRecord& hook) { hook.get<HookKind::full_backward_pre>()(*module, g); });
   }
   void run_after(Tensors& grad_input) const {
-    if (!after) return;
     const size_t n = grad_input.size();
-    for (const auto& hook : *after) {
-      hook->get<HookKind::full_backward>()(*module, grad_input, grad_output);
+    after.each([&](const HookRecord& hook) {
+      hook.get<HookKind::full_backward>()(*module, grad_input, grad_output);
       GRAFT_CHECK(grad_input.size() == n, "full backward hook of ", type_name(*module), ": got ", grad_input.size(),
                   " gradients for ", n, " inputs");
-    }
+    });
   }
 };
 
@@ -90,28 +104,27 @@ void pass_through(Value& v, const std::shared_ptr<Function>& f) {
   for_each_tensor(v, [&](Tensor& t) { if (t.defined() && t.requires_grad()) t = out[i++]; });
 }
 
-void run_forward_hooks(const HookTable::List* list, bool only_always, Module& m, const Values& args, Value& out) {
-  if (!list) return;
-  for (const auto& hook : *list)
-    if (!only_always || hook->options.always_call) hook->get<HookKind::forward>()(m, args, out);
+void run_forward_hooks(const Hooks& hooks, bool only_always, Module& m, const Values& args, Value& out) {
+  hooks.each([&](const HookRecord& hook) {
+    if (!only_always || hook.options.always_call) hook.get<HookKind::forward>()(m, args, out);
+  });
 }
 
 }  // namespace
 
 Value Module::call_hooked(Values args) {
-  const std::shared_ptr<HookTable> table = hooks_;  // lists are snapshots: hooks may add and remove hooks
-  const auto pre = table->list(HookKind::forward_pre);
-  const auto post = table->list(HookKind::forward);
-  if (pre)
-    for (const auto& hook : *pre) hook->get<HookKind::forward_pre>()(*this, args);
+  const std::shared_ptr<HookTable> table = hooks_;
+  const Hooks pre(table.get(), HookKind::forward_pre), post(table.get(), HookKind::forward);
+  pre.each([&](const HookRecord& hook) { hook.get<HookKind::forward_pre>()(*this, args); });
 
   std::shared_ptr<BackwardCall> backward;
-  if (thread_modes().grad && (table->has(HookKind::full_backward) || table->has(HookKind::full_backward_pre))) {
+  const Hooks before(table.get(), HookKind::full_backward_pre), after(table.get(), HookKind::full_backward);
+  if (thread_modes().grad && (before || after)) {
     backward = std::make_shared<BackwardCall>();
     backward->module = this;
     backward->keep = weak_from_this().lock();
-    backward->before = table->list(HookKind::full_backward_pre);
-    backward->after = table->list(HookKind::full_backward);
+    backward->before = before;
+    backward->after = after;
     Value all(std::move(args));
     for_each_tensor(all, [&](Tensor& t) {
       if (t.defined() && t.requires_grad()) backward->wanted.push_back(backward->inputs);
@@ -124,10 +137,10 @@ Value Module::call_hooked(Values args) {
   Value out;
   try {
     out = invoke(args);
-    run_forward_hooks(post.get(), false, *this, args, out);
+    run_forward_hooks(post, false, *this, args, out);
   } catch (...) {
     Value none;
-    run_forward_hooks(post.get(), true, *this, args, none);
+    run_forward_hooks(post, true, *this, args, none);
     throw;
   }
   if (backward) pass_through(out, std::make_shared<AtOutputs>(backward));

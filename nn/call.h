@@ -67,7 +67,7 @@ template <class R, class... P, class... X> R typed_call(Module& m, Callable<R(P.
                 "wrong number of arguments: only trailing std::optional ones may be left out");
   std::tuple<X&&...> given(std::forward<X>(x)...);
   return [&]<size_t... I>(std::index_sequence<I...>) -> R {
-    if (!m.hooked()) [[likely]] return f->forward(argument<I, std::decay_t<P>>(given)...);
+    if (!m.runs_hooks()) [[likely]] return f->forward(argument<I, std::decay_t<P>>(given)...);
     return Flow<R>::out(m.call(Values{
         Flow<std::decay_t<P>>::in(static_cast<std::decay_t<P>>(argument<I, std::decay_t<P>>(given)))...}));
   }(std::index_sequence_for<P...>{});

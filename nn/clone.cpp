@@ -37,7 +37,8 @@ template <class E> static std::unique_ptr<E> entry_like(const E& e, Module* owne
   return copy;
 }
 
-Module::Module(const Module& source) : std::enable_shared_from_this<Module>(), training_(source.training_), mutable_(source.mutable_) {
+Module::Module(const Module& source) : std::enable_shared_from_this<Module>(), training_(source.training_), mutable_(source.mutable_),
+                                       made_of_(source.made_of_) {
   Cloning* c = Cloning::top_;
   GRAFT_CHECK(c && c->source_ == &source && !c->made_, ErrorCode::type_error, type_name(source),
               ": modules are copied by clone(); a module held by value inside another must be a Child");

@@ -16,6 +16,14 @@ void RemovableHandle::remove() {
   if (const std::shared_ptr<HookTable> home = record->home.lock()) home->remove(*record);
 }
 
+constinit std::atomic<HookTable*> HookTable::of_all_{nullptr};
+
+HookTable& HookTable::make_of_all() {
+  static const std::shared_ptr<HookTable>& table = *new std::shared_ptr<HookTable>(std::make_shared<HookTable>());  // calls may outlive main()
+  of_all_.store(table.get(), std::memory_order_release);
+  return *table;
+}
+
 RemovableHandle HookTable::add(HookKind kind, HookFn fn, HookOptions options) {
   const auto record = std::make_shared<HookRecord>(HookRecord{next_id(), kind, options, std::move(fn), weak_from_this()});
   auto& now = lists_[size_t(kind)];

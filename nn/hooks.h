@@ -1,6 +1,7 @@
 // Hooks of a module: lists that are replaced, never edited, so that a running list is a snapshot; and their handles.
 #pragma once
 #include <array>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -72,6 +73,9 @@ class HookTable : public std::enable_shared_from_this<HookTable> {
     return add(K, HookFn(std::in_place_index<size_t(K)>, std::move(f)), options);
   }
   void remove(const HookRecord&);
+  // Of the calls of every module; they run before the module's own. Null: nobody has registered any.
+  static HookTable* of_all() { return of_all_.load(std::memory_order_acquire); }
+  static HookTable& make_of_all();
   void take(HookTable& from, HookKind);             // appends all hooks of a kind, handles included
   void exchange(HookKind, std::shared_ptr<const List>&) noexcept;  // puts another list in; handles follow
   std::shared_ptr<HookTable> clone() const;         // the same functions in records of their own
@@ -79,6 +83,7 @@ class HookTable : public std::enable_shared_from_this<HookTable> {
  private:
   RemovableHandle add(HookKind, HookFn, HookOptions);
   std::array<std::shared_ptr<const List>, kHookKinds> lists_;
+  static std::atomic<HookTable*> of_all_;
 };
 
 // ---- what users may pass ---------------------------------------------------------------------------------------
@@ -132,6 +137,20 @@ template <class F> BackwardFn as_backward(F f) {
       if (auto g = f(m, grad_input, grad_output)) grad_input = *g;
     } else grad_input = f(m, grad_input, grad_output);
   };
+}
+
+// ---- on the calls of every module: for debugging and profiling; not while other threads call modules ---------------
+template <class F> RemovableHandle register_module_forward_pre_hook(F f, HookOptions o = {}) {
+  return HookTable::make_of_all().add<HookKind::forward_pre>(as_forward_pre(std::move(f)), o);
+}
+template <class F> RemovableHandle register_module_forward_hook(F f, HookOptions o = {}) {
+  return HookTable::make_of_all().add<HookKind::forward>(as_forward(std::move(f)), o);
+}
+template <class F> RemovableHandle register_module_full_backward_pre_hook(F f, HookOptions o = {}) {
+  return HookTable::make_of_all().add<HookKind::full_backward_pre>(as_backward_pre(std::move(f)), o);
+}
+template <class F> RemovableHandle register_module_full_backward_hook(F f, HookOptions o = {}) {
+  return HookTable::make_of_all().add<HookKind::full_backward>(as_backward(std::move(f)), o);
 }
 
 }  // namespace graft::nn

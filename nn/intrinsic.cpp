@@ -7,7 +7,7 @@ namespace graft::inline v1::nn {
 // The child, where it is exactly an M in eval mode whose hooks would not be missed.
 template <class M> static const M* plain(const Module& parent, size_t i) {
   const Module* m = i < parent.child_entries().size() ? parent.child_entries()[i]->module.get() : nullptr;
-  return m && typeid(*m) == typeid(M) && !m->hooked() && !m->training() ? static_cast<const M*>(m) : nullptr;
+  return m && typeid(*m) == typeid(M) && !m->runs_hooks() && !m->training() ? static_cast<const M*>(m) : nullptr;
 }
 
 template <int N> using ConvOf = std::conditional_t<N == 1, Conv1d, std::conditional_t<N == 2, Conv2d, Conv3d>>;
@@ -18,6 +18,12 @@ template <int N> Tensor ConvReLUNd<N>::forward(const Tensor& x) {
   if constexpr (N == 1) return functional::conv1d_bias_act(x, conv->weight, conv->bias, conv->geometry());
   else if constexpr (N == 2) return functional::conv2d_bias_act(x, conv->weight, conv->bias, conv->geometry());
   else return functional::conv3d_bias_act(x, conv->weight, conv->bias, conv->geometry());
+}
+
+Tensor LinearReLU::forward(const Tensor& x) {
+  const auto* linear = plain<Linear>(*this, 0);
+  if (!linear || !plain<ReLU>(*this, 1) || child_entries().size() != 2) return Sequential::forward(x);
+  return functional::linear_act(x, linear->weight, linear->bias, "relu");
 }
 
 template class ConvReLUNd<1>;

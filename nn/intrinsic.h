@@ -22,7 +22,11 @@ class ConvReLU3d : public ConvReLUNd<3> { public: using ConvReLUNd::ConvReLUNd; 
 class ConvTransposeReLU1d : public Sequential { public: using Sequential::Sequential; };
 class ConvTransposeReLU2d : public Sequential { public: using Sequential::Sequential; };
 class ConvTransposeReLU3d : public Sequential { public: using Sequential::Sequential; };
-class LinearReLU : public Sequential { public: using Sequential::Sequential; };
+class LinearReLU : public Sequential {  // one kernel as well
+ public:
+  using Sequential::Sequential;
+  Tensor forward(const Tensor& x) override;
+};
 class BNReLU1d : public Sequential { public: using Sequential::Sequential; };
 class BNReLU2d : public Sequential { public: using Sequential::Sequential; };
 class BNReLU3d : public Sequential { public: using Sequential::Sequential; };

@@ -45,7 +45,11 @@ class Module : public std::enable_shared_from_this<Module> {
   // ---- calls -----------------------------------------------------------------------------------------------------
   virtual Value invoke(const Values& args);  // forward, erased; runs no hooks
   Value call(Values args);                   // the same with hooks
-  bool hooked() const { return hooks_ && hooks_->on_calls(); }
+  bool hooked() const { return hooks_ && hooks_->on_calls(); }  // with hooks of its own
+  bool runs_hooks() const {  // or those of all modules
+    const HookTable* all = HookTable::of_all();
+    return hooked() || (all && all->on_calls());
+  }
 
   // ---- registration; names: no dots, not empty, not taken by another kind; the same kind is replaced ------------
   ChildEntry& add_module(std::string name, ModulePtr);  // null: an empty slot
@@ -165,6 +169,8 @@ class Module : public std::enable_shared_from_this<Module> {
   virtual std::string class_name() const;  // for printing; by default the C++ name without namespaces
   bool is_mutable() const { return mutable_; }  // surgery::to_mutable_module was called with it; prints "MutableModule(...)"
   void set_mutable(bool on = true) { mutable_ = on; }
+  const std::string& made_of() const { return made_of_; }  // what surgery has made this of: "conv1, bn1, relu1"; mostly empty
+  void set_made_of(std::string paths) { made_of_ = std::move(paths); }
   virtual bool prints_runs_once() const { return false; }  // children of equal text in a row, as ModuleList does
   virtual Children children_are() const { return Children::fixed; }  // what surgery may insert and remove
 
@@ -210,6 +216,7 @@ class Module : public std::enable_shared_from_this<Module> {
   bool training_ = true;
   bool mutable_ = false;
   bool was_held_ = false;
+  std::string made_of_;
   uint32_t list_state_ = 0;  // which ChildList has put the children in place
 };
 

@@ -81,6 +81,7 @@ static Summary list_rows(const Module& model, const Watcher& watcher) {
     row.path = now.path;
     row.name = now.name;
     row.type = type_name(*now.module);
+    row.made_of = now.module->made_of();
     row.depth = now.depth;
     const auto [it, first] = listed.emplace(now.module, now.path);
     if (!first) row.shared = it->second;
@@ -118,6 +119,7 @@ std::ostream& operator<<(std::ostream& o, const Summary& s) {
   std::vector<std::array<std::string, 4>> lines{{"module", "output", "parameters", "multiply-adds"}};
   for (const SummaryRow& r : s.rows) {
     std::string name = concat(std::string(size_t(r.depth) * 2, ' '), r.name.empty() ? r.type : r.name + " " + r.type);
+    if (!r.made_of.empty()) name += " (made of " + r.made_of + ")";
     if (!r.shared.empty()) name += " (shared, see " + (r.shared.empty() ? "the root" : r.shared) + ")";
     const bool counted = r.shared.empty();
     lines.push_back({name, r.output, counted ? grouped(r.parameters) : "", counted ? grouped(r.macs) : ""});

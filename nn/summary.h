@@ -12,6 +12,7 @@ struct SummaryRow {
   std::string path;       // dotted; "" is the model itself
   std::string name;       // the last part of it
   std::string type;
+  std::string made_of;    // of a fused module: the paths of what it was made of
   std::string shared;     // of a module that was listed before: the path under which it was
   std::string output;     // "[8, 10]": what its last call returned; "-" where it was not called, or ran no op
   int depth = 0;

@@ -115,8 +115,10 @@ std::vector<Surgery> built_in() {
       {"replace", "from=TYPE to=TYPE [at=GLOB]", "modules of exactly one type by those of another", make_replace},
       {"squeeze_excite", "latent_channels=64 min_channels=128", "channels weighed by the mean of the image", make_squeeze_excite},
       {"stochastic_depth", "at=GLOB drop_rate=0.2 by=block linear=true", "branches left out at random in training", make_stochastic_depth},
-      {"weight_standardization", "", "convolutions with standardised weights",
-       [](ArgReader&, const Module&) { return weight_standardization(); }},
+      {"weight_standardization", "n_last_layers_ignore=0", "convolutions with standardised weights",
+       [](ArgReader& a, const Module& m) {
+         return weight_standardization(m, {.n_last_layers_ignore = a.get("n_last_layers_ignore", int64_t{0})});
+       }},
   };
 }
 

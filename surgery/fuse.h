@@ -54,6 +54,7 @@ struct Fused {
   // between them, and backward hooks, do not run any more.
   std::vector<std::string> dropped_hooks;
 };
+std::string joined(const std::vector<std::string>& paths);  // "conv1, bn1, relu1": a fused module's made_of()
 struct Refused {
   std::string path;  // of the norm, or of the ReLU
   Reason code;

@@ -96,6 +96,7 @@ Edit fuse_chains(detail::Root root, const std::vector<Chain>& chains, const Path
       successors[m]->train(m->training());
     }
     f.what += " -> " + nn::type_name(*layer);
+    layer->set_made_of(joined(f.chain));
     plan_hooks(c, layer, path, plan_options.hook_moves, f);
     report.push_back(std::move(f));
   }

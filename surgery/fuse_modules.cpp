@@ -185,6 +185,7 @@ Prepared prepare(Module& model, const ModuleNames& names, bool is_qat, const Fus
   for (Group& g : groups) {
     build(g, is_qat, o);
     p.fused.push_back(report_of(g));
+    if (std::ranges::find(g.modules, g.result[0]) == g.modules.end()) g.result[0]->set_made_of(joined(g.names));
     for (size_t i = 0; i < g.slots.size(); ++i) {
       changes->push_back({g.names[i], {}, g.modules[i], g.result[i], "fusion", 0});
       successions.push_back({g.names[i], g.modules[i].get(), g.result[i].get()});
@@ -223,7 +224,9 @@ ModulePtr detail::fuse_named(const ModulePtr& original, const ModuleNames& names
                              const FuseModulesOptions& o) {
   GRAFT_CHECK(original, "fuse_modules: there is no model");
   nn::refuse_during_call("fuse_modules");
-  const ModulePtr model = o.inplace ? original : original->clone();
+  const ModulePtr model = o.inplace            ? original
+                          : o.share_parameters ? original->clone_sharing_parameters()
+                                               : original->clone();
   fuse_in_place(*model, names, is_qat, o);
   return model;
 }

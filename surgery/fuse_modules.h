@@ -28,6 +28,7 @@ using FuserFunction = std::function<ModuleGroup(const ModuleGroup&, bool is_qat,
 
 struct FuseModulesOptions {
   bool inplace = false;                                // false: a clone is fused
+  bool share_parameters = false;  // of the clone: those that no fusion touches are the model's, not copies
   std::vector<optim::Optimizer*> optimizers = {};      // of a model that is fused in place: they follow
   FuserMethods additional_fuser_method_mapping =
       {};  // types<Conv2d, BatchNorm2d>() -> a function; goes before the known ones

@@ -31,13 +31,17 @@ std::string_view name_of(Reason r) {
   return "";
 }
 
+std::string joined(const std::vector<std::string>& paths) {
+  std::string text;
+  for (const std::string& path : paths) text += (text.empty() ? "" : ", ") + path;
+  return text;
+}
+
 std::ostream& operator<<(std::ostream& o, const Fusion& f) {
   o << "fused: " << f.fused.size() << "; refused: " << f.refused.size() << '\n';
   std::vector<std::vector<std::string>> rows;
   for (const Fused& x : f.fused) {
-    std::string chain;
-    for (const std::string& path : x.chain) chain += (chain.empty() ? "" : ", ") + path;
-    rows.push_back({x.path, chain, x.what});
+    rows.push_back({x.path, joined(x.chain), x.what});
     for (const std::string& hook : x.dropped_hooks) rows.push_back({"", hook, "dropped"});
   }
   if (!rows.empty()) rows.insert(rows.begin(), {"path", "chain", "fused"});

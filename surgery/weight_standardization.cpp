@@ -1,6 +1,9 @@
 #include "graft/surgery/weight_standardization.h"
 
+#include <algorithm>
+#include <unordered_set>
 #include "graft/core/ops.h"
+#include "graft/surgery/trace.h"
 
 namespace graft::inline v1::surgery {
 
@@ -50,6 +53,32 @@ static Policy put() {
 std::vector<Policy> weight_standardization() {
   return {put<nn::Conv1d, StandardizedConv1d>(), put<nn::Conv2d, StandardizedConv2d>(),
           put<nn::Conv3d, StandardizedConv3d>()};
+}
+
+// In order of registration, or of their last call.
+static std::vector<const nn::Module*> convolutions(const nn::Module& model, const nn::Values& example) {
+  const std::vector<Policy> policies = weight_standardization();
+  std::vector<const nn::Module*> list;
+  for (const nn::Module* m : model.modules())
+    if (std::ranges::any_of(policies, [m](const Policy& p) { return p.type == typeid(*m); })) list.push_back(m);
+  if (example.empty()) return list;
+  const Trace t = trace(const_cast<nn::Module&>(model), example);  // it changes nothing
+  std::ranges::stable_sort(list, {}, [&t](const nn::Module* m) {
+    const auto calls = t.calls_of.find(m);
+    return calls == t.calls_of.end() ? size_t(0) : calls->second.back() + 1;
+  });
+  return list;
+}
+std::vector<Policy> weight_standardization(const nn::Module& model, const WeightStandardizationOptions& o) {
+  GRAFT_CHECK(o.n_last_layers_ignore >= 0, "weight_standardization: n_last_layers_ignore must not be negative, but is ",
+              o.n_last_layers_ignore);
+  std::vector<const nn::Module*> list = convolutions(model, o.example);
+  list.erase(list.begin(), list.end() - std::min(o.n_last_layers_ignore, int64_t(list.size())));
+  const auto ignored = std::make_shared<const std::unordered_set<const nn::Module*>>(list.begin(), list.end());
+  std::vector<Policy> policies = weight_standardization();
+  for (Policy& p : policies)
+    p.matches = [ignored, any = p.matches](const nn::Module& m) { return any(m) && !ignored->contains(&m); };
+  return policies;
 }
 
 }  // namespace graft::inline v1::surgery

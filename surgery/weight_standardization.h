@@ -33,6 +33,14 @@ Tensor standardized(const Tensor& weight);
 // surgery::plan(*net, surgery::weight_standardization(), ...)
 std::vector<Policy> weight_standardization();
 
+// All but the last of the model's convolutions, which make its output: those that run last with the example, or without
+// one those that are registered last. surgery::plan(*net, surgery::weight_standardization(*net, {.n_last_layers_ignore = 1}))
+struct WeightStandardizationOptions {
+  int64_t n_last_layers_ignore = 0;
+  nn::Values example = {};
+};
+std::vector<Policy> weight_standardization(const nn::Module& model, const WeightStandardizationOptions&);
+
 extern template class StandardizedConvNd<1, nn::Conv1d>;
 extern template class StandardizedConvNd<2, nn::Conv2d>;
 extern template class StandardizedConvNd<3, nn::Conv3d>;

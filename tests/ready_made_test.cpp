@@ -157,6 +157,29 @@ TEST(ReadyMade, A5_standardized_weights_have_mean_0_and_variance_1_per_output) {
   EXPECT_EQ((*net)(ones({2, 2, 5})).shape(), Shape({2, 3, 3}));
 }
 
+TEST(ReadyMade, A5_the_last_convolutions_may_stay_as_they_are) {
+  struct Backwards : nn::Layer {  // what is registered last runs first
+    nn::Child<nn::Conv1d> head{this, "head", 3, 2, 1};
+    nn::Child<nn::Conv1d> middle{this, "middle", 3, 3, 1};
+    nn::Child<nn::Conv1d> first{this, "first", 2, 3, 1};
+    Tensor forward(const Tensor& x) override { return head(middle(first(x))); }
+  };
+  const auto standardized = [](const surgery::WeightStandardizationOptions& o) {
+    auto net = make<Backwards>();
+    surgery::replace(*net, surgery::weight_standardization(*net, o));
+    std::string paths;
+    for (const auto& [name, m] : std::as_const(*net).named_children())
+      if (dynamic_cast<const surgery::StandardizedConv1d*>(m)) paths += name + " ";
+    return paths;
+  };
+  EXPECT_EQ(standardized({}), "head middle first ");
+  EXPECT_EQ(standardized({.n_last_layers_ignore = 1}), "head middle ");
+  EXPECT_EQ(standardized({.n_last_layers_ignore = 1, .example = {ones({1, 2, 4})}}), "middle first ");
+  EXPECT_EQ(standardized({.n_last_layers_ignore = 2, .example = {ones({1, 2, 4})}}), "first ");
+  EXPECT_EQ(standardized({.n_last_layers_ignore = 7}), "");
+  EXPECT_REFUSED("must not be negative", standardized({.n_last_layers_ignore = -1}));
+}
+
 TEST(ReadyMade, F21_dropout_is_removed_in_any_mode_and_only_the_plain_one) {
   auto net = make<Sequential>(make<nn::Dropout>(0.5), make<nn::Dropout2d>(0.5));
   surgery::replace(*net, surgery::remove_dropout());
