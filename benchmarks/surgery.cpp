@@ -9,10 +9,11 @@
 #include "graft/io/safetensors.h"
 #include "graft/optim/sgd.h"
 #include "graft/surgery/count.h"
+#include "graft/surgery/fuse_modules.h"
+#include "graft/surgery/mutable.h"
 #include "graft/surgery/plan.h"
 #include "resnet.h"
 #include "run.h"
-#include "graft/surgery/fuse.h"
 
 using namespace graft;
 
@@ -105,6 +106,20 @@ void select_by_path(benchmark::State& state) {
 }
 BENCHMARK(select_by_path)->Arg(10000)->Apply(defaults);
 
+void make_mutable(benchmark::State& state) {
+  for (auto _ : state) {
+    state.PauseTiming();
+    auto net = wide(state.range(0));
+    state.ResumeTiming();
+    benchmark::DoNotOptimize(surgery::to_mutable_module(net));
+    state.PauseTiming();
+    net.reset();
+    state.ResumeTiming();
+  }
+  per_module(state, double(state.range(0)));
+}
+BENCHMARK(make_mutable)->Arg(10000)->Apply(defaults);
+
 void clone(benchmark::State& state) {
   const auto net = wide(state.range(0));
   for (auto _ : state) benchmark::DoNotOptimize(net->clone());
@@ -129,6 +144,19 @@ void fuse(benchmark::State& state, const std::shared_ptr<nn::Sequential>& net, s
     fusion.edit.undo();
   }
 }
+void fuse_resnet18_by_name(benchmark::State& state) {  // a copy, as torch.ao.quantization.fuse_modules makes one
+  const auto net = resnet::resnet18();
+  net->eval();
+  std::vector<std::vector<std::string>> names{{"0", "1", "2"}};
+  for (const auto& [path, m] : net->named_modules())
+    if (const auto* block = dynamic_cast<const resnet::Block*>(m)) {
+      names.push_back({path + ".conv1", path + ".bn1", path + ".relu1"});
+      names.push_back({path + ".conv2", path + ".bn2"});
+      if (!block->shortcut->child_entries().empty()) names.push_back({path + ".shortcut.0", path + ".shortcut.1"});
+    }
+  for (auto _ : state) benchmark::DoNotOptimize(surgery::fuse_modules(net, names));
+}
+BENCHMARK(fuse_resnet18_by_name)->Apply(defaults);
 void fuse_resnet18(benchmark::State& state) { fuse(state, resnet::resnet18(), 20); }
 void fuse_resnet152(benchmark::State& state) { fuse(state, resnet::resnet152(), 155); }
 BENCHMARK(fuse_resnet152)->UseManualTime()->Apply(defaults);

@@ -79,6 +79,11 @@ case $name in
       ! grep -nHF "$here" "$file" || fail "the installed package names its source folder"
     done
     ;;
+  command)
+    program=$trees/static/bin/graft
+    [ -x "$program" ] || fail "the command graft is not installed"
+    "$program" info --json | grep -q '"isa"' || fail "the installed command does not say what this machine is"
+    ;;
   size)
     library=$(find "$trees/static" -name libgraft.a)
     strip --strip-unneeded -o "$trees/stripped.a" "$library"
