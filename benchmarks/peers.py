@@ -114,24 +114,24 @@ def races(torch, composer, mutable):
         return lambda: mutable.to_mutable_module(net)
 
     return {
-        f"replace_all/{WIDE}/manual_time": (f"replace {WIDE:,} modules, optimizer follows", "composer", replace),
+        f"replace_all/{WIDE}": (f"replace {WIDE:,} modules, optimizer follows", "composer", replace),
         f"count/{WIDE}": (f"count {WIDE:,} modules", "composer", count),
         "fuse_resnet18_by_name": ("fuse ResNet-18 by names, a copy", "torch.ao", by_name),
-        "fuse_resnet18/manual_time": ("fuse ResNet-18 by tracing", "torch.fx", by_trace),
+        "fuse_resnet18": ("fuse ResNet-18 by tracing", "torch.fx", by_trace),
         f"make_mutable/{WIDE}": (f"make {WIDE:,} modules mutable", "torch-mutable-modules", make_mutable),
     }
 
 
 def of_graft(program, name):
-    """Milliseconds of one run."""
-    command = [program, f"--benchmark_filter=^{name}$", "--benchmark_format=json", "--benchmark_repetitions=1",
-               "--benchmark_min_time=0.05", "--benchmark_report_aggregates_only=false"]
-    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    runs = [b for b in result["benchmarks"] if b.get("run_type") == "iteration"]
-    if not runs:
-        sys.exit(f"peers: {program} has no benchmark {name}")
-    scale = {"ns": 1e-6, "us": 1e-3, "ms": 1, "s": 1e3}
-    return [b["real_time"] * scale[b["time_unit"]] for b in runs], result["context"].get("instruction set", "?")
+    """Milliseconds of one run, the median of the program's repetitions; and the instruction set."""
+    command = [program, f"--benchmark_filter=^{name}/min_time", "--benchmark_format=json"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True)
+    if not output.stdout.strip():
+        sys.exit(f"peers: {program} has no benchmark {name}: {output.stderr.strip()}")
+    result = json.loads(output.stdout)
+    median = next(b for b in result["benchmarks"] if b.get("aggregate_name") == "median")
+    scale = {"ns": 1e-6, "us": 1e-3, "ms": 1, "s": 1e3}[median["time_unit"]]
+    return median["real_time"] * scale, result["context"].get("instruction set", "?")
 
 
 def of_peer(prepare):
@@ -160,7 +160,7 @@ def main():
                 done = round_number * len(todo) + i
                 print(f"\r\033[K[{done}/{args.rounds * len(todo)}] {text}", end="", file=sys.stderr, flush=True)
             ours, instruction_set = of_graft(args.graft, name)
-            times[name][0].extend(ours)
+            times[name][0].append(ours)
             times[name][1].append(of_peer(prepare))
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)

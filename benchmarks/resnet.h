@@ -5,6 +5,7 @@
 #include "graft/core/ops.h"
 #include "graft/core/profile.h"
 #include "graft/nn/activation.h"
+#include "graft/nn/add.h"
 #include "graft/nn/containers.h"
 #include "graft/nn/conv.h"
 #include "graft/nn/linear.h"
@@ -35,10 +36,11 @@ struct Block : nn::Layer {
         conv2(this, "conv2", conv(out, out, 3, 1)),
         bn2(this, "bn2", out),
         shortcut(this, "shortcut", projection(in, out, stride)),
+        add(this, "add"),
         relu2(this, "relu2") {}
   Tensor forward(const Tensor& x) override {
     const Tensor y = bn2(conv2(relu1(bn1(conv1(x)))));
-    return relu2(y + shortcut(x));
+    return relu2(add(y, shortcut(x)));
   }
 
   nn::Child<nn::Conv2d> conv1;
@@ -47,6 +49,7 @@ struct Block : nn::Layer {
   nn::Child<nn::Conv2d> conv2;
   nn::Child<nn::BatchNorm2d> bn2;
   nn::Child<nn::Sequential> shortcut;
+  nn::Child<nn::Add> add;
   nn::Child<nn::ReLU> relu2;
 };
 
@@ -91,10 +94,11 @@ struct Bottleneck : nn::Layer {
         conv3(this, "conv3", conv(width, 4 * width, 1, 1)),
         bn3(this, "bn3", 4 * width),
         shortcut(this, "shortcut", projection(in, 4 * width, stride)),
+        add(this, "add"),
         relu3(this, "relu3") {}
   Tensor forward(const Tensor& x) override {
     const Tensor y = bn3(conv3(relu2(bn2(conv2(relu1(bn1(conv1(x))))))));
-    return relu3(y + shortcut(x));
+    return relu3(add(y, shortcut(x)));
   }
 
   nn::Child<nn::Conv2d> conv1;
@@ -106,6 +110,7 @@ struct Bottleneck : nn::Layer {
   nn::Child<nn::Conv2d> conv3;
   nn::Child<nn::BatchNorm2d> bn3;
   nn::Child<nn::Sequential> shortcut;
+  nn::Child<nn::Add> add;
   nn::Child<nn::ReLU> relu3;
 };
 inline std::shared_ptr<nn::Sequential> resnet152(int64_t classes = 1000) {

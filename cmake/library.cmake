@@ -34,11 +34,12 @@ foreach(isa avx2 avx512)
     list(REMOVE_ITEM kernels ${files})
   endif()
 endforeach()
-# Loops that run for their arithmetic are unrolled and peeled; those that wait for memory are not,
-# which halves the size of what is compiled for every dtype.
+# Loops that run for their arithmetic are unrolled and peeled; those that wait for memory, or run where there is no AVX2, are
+# not, which halves the size of what is compiled for every dtype.
 foreach(file ${kernels})
   set(optimise -O2)
-  if(file MATCHES "/(attention|conv|gemm|matmul|norm|pointwise|softmax|optimizer)/" AND NOT file MATCHES "/reference.cpp$")
+  if(file MATCHES "/(attention|conv|gemm|matmul|norm|pointwise|softmax|optimizer)/" AND
+     NOT file MATCHES "/reference.cpp$|\\.baseline.cpp$")
     set(optimise ${GRAFT_KERNEL_FLAGS})
   elseif(file MATCHES "/reduce/")
     list(APPEND optimise -ftree-vectorize -fvect-cost-model=dynamic)

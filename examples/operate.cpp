@@ -16,6 +16,7 @@ struct Block : nn::Layer {
   nn::Child<nn::Conv2d> conv1, conv2;
   nn::Child<nn::BatchNorm2d> bn1, bn2;
   nn::Child<nn::ReLU> relu1{this, "relu1"}, relu2{this, "relu2"};
+  nn::Child<nn::Add> add{this, "add"};
   nn::Child<nn::Layer> down{this, "down", nullptr};  // may stay empty
   Block(int64_t in, int64_t out, int64_t stride)
       : conv1(this, "conv1", in, out, 3, nn::Conv2dOptions{.stride = stride, .padding = 1, .bias = false}),
@@ -26,7 +27,7 @@ struct Block : nn::Layer {
     if (stride != 1)
       down = nn::make<nn::Sequential>(nn::make<nn::Conv2d>(in, out, 1, strided), nn::make<nn::BatchNorm2d>(out));
   }
-  Tensor forward(const Tensor& x) override { return relu2(bn2(conv2(relu1(bn1(conv1(x))))) + (down ? down(x) : x)); }
+  Tensor forward(const Tensor& x) override { return relu2(add(bn2(conv2(relu1(bn1(conv1(x))))), down ? down(x) : x)); }
 };
 struct Net : nn::Layer {
   nn::Child<nn::Conv2d> conv{this, "conv", 1, 16, 3, nn::Conv2dOptions{.padding = 1, .bias = false}};

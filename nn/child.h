@@ -90,8 +90,8 @@ template <class Declared> class Child : private ChildHandle, public Slot<Declare
       : Base(declare(owner, std::move(name), std::move(m), Base::cast, false)) {}
   Child(Module* owner, std::string name, std::nullptr_t)  // may be empty
       : Base(declare(owner, std::move(name), nullptr, Base::cast, true)) {}
-  template <class... A>
-    requires std::is_constructible_v<Declared, A...>
+  template <class... A>  // a new one, made of these; a handle of what fits the slot is taken as it is
+    requires(std::is_constructible_v<Declared, A...> && !(sizeof...(A) == 1 && (std::is_convertible_v<A, std::shared_ptr<Declared>> && ...)))
   Child(Module* owner, std::string name, A&&... args)
       : Base(declare(owner, std::move(name), make<Declared>(std::forward<A>(args)...), Base::cast, false)) {}
 

@@ -1,6 +1,7 @@
 // Everything of graft::nn.
 #pragma once
 #include "graft/nn/activation.h"
+#include "graft/nn/add.h"
 #include "graft/nn/containers.h"
 #include "graft/nn/conv.h"
 #include "graft/nn/dropout.h"

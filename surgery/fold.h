@@ -20,6 +20,7 @@ struct Foldable {
 };
 std::optional<Foldable> foldable(const nn::Module&);
 
+inline bool can_add(const Foldable& l) { return l.dims > 0 && !l.transposed; }  // its kernel takes a residual
 int norm_dims(const nn::Module&);  // of exactly BatchNorm1d, 2d, 3d: 1, 2, 3; else 0
 bool fits(const Foldable&, int norm_dims);  // a norm of that kind works on what the layer makes
 

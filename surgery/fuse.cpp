@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include "graft/nn/activation.h"
+#include "graft/nn/add.h"
 #include "graft/nn/conv.h"
 #include "graft/nn/linear.h"
 #include "graft/surgery/fuse_chain.h"
@@ -38,7 +39,9 @@ class Finder {
   void consider(size_t norm_call);
   void behind(size_t norm_call, size_t input, const Foldable&);
   void before(size_t norm_call);
-  void add_relu(Chain&, size_t norm_call);
+  bool is_written(const Tensor& x, size_t from, size_t to) const;
+  size_t take_add(Chain&, size_t norm_call) const;
+  void add_relu(Chain&, size_t last_call);
   void check_layer(const Foldable&) const;
   static nn::ModulePtr folded(const Foldable&, const Weights&);
   void check_norm(const nn::BatchNormNd&) const;
@@ -136,7 +139,7 @@ void Finder::behind(size_t call, size_t input, const Foldable& l) {
   Chain& chain = known != chains.end() ? *known : chains.emplace_back(Chain{l});
   chain.behind = &norm;
   chain.folded = std::move(layer);
-  add_relu(chain, call);
+  add_relu(chain, take_add(chain, call));
 }
 
 void Finder::before(size_t call) {
@@ -156,9 +159,37 @@ void Finder::before(size_t call) {
   chains.push_back({.layer = *l, .before = &norm, .folded = folded(*l, fold_before(*l, weights_of(*l), norm))});
 }
 
-void Finder::add_relu(Chain& chain, size_t norm_call) {
+// Does an op between these two write to the memory of x?
+bool Finder::is_written(const Tensor& x, size_t from, size_t to) const {
+  for (size_t op = from + 1; op < to; ++op)
+    for (const size_t out : t_.ops[op].out)
+      for (const size_t in : t_.ops[op].in) {
+        const TensorImpl* t = t_.values[out].tensor.impl();
+        if (t == t_.values[in].tensor.impl() && (t == x.impl() || (t->storage && t->storage.get() == x.impl()->storage.get()))) return true;
+      }
+  return false;
+}
+// The sum behind the norm, where it is an Add of equal shapes that nothing else calls, no hook would see the difference, and
+// the layer's input is still there when the sum is made. Returns the call that is the last of the chain now.
+size_t Finder::take_add(Chain& chain, size_t call) const {
+  const size_t y = output_of(call), next = y == none ? none : t_.only_consumer(y);
+  const Module* m = module_of(next);
+  if (!options_.add || !options_.optimizers.empty() || !m || typeid(*m) != typeid(nn::Add) || !can_add(chain.layer)) return call;
+  if (std::ranges::any_of(chains, [m](const Chain& c) { return c.add == m; })) return call;
+  if (!called_once(m) || m->training() || m->hooked() || chain.layer.module->hooked() || chain.behind->hooked()) return call;
+  const size_t op = t_.values[y].consumers[0], layer = t_.calls_of.at(chain.layer.module)[0], x = input_of(layer);
+  const std::vector<size_t>& in = t_.ops[op].in;
+  if (in.size() != 2 || in[0] == in[1] || output_of(next) == none || chain.before || x == none) return call;
+  const Tensor &a = t_.values[in[0]].tensor, &b = t_.values[in[1]].tensor;
+  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return call;
+  if (is_written(t_.values[x].tensor, t_.values[output_of(layer)].producer, op)) return call;
+  chain.add = m;
+  chain.residual_first = in[1] == y;
+  return next;
+}
+void Finder::add_relu(Chain& chain, size_t last_call) {
   if (!options_.relu) return;
-  const size_t y = output_of(norm_call), next = y == none ? none : t_.only_consumer(y);
+  const size_t y = output_of(last_call), next = y == none ? none : t_.only_consumer(y);
   if (next == none) return;
   const Module* m = module_of(next);
   if (typeid(*m) != typeid(nn::ReLU)) {

@@ -1,12 +1,13 @@
-// Fusion for inference: batch norms go into the weights of the layers beside them, and a ReLU behind a convolution into
-// its kernel. Chains are found by tracing an example; what is not fused is reported with a reason.
+// Fusion for inference: batch norms go into the weights of the layers beside them; an nn::Add and a ReLU behind a convolution
+// into its kernel. Chains are found by tracing an example; what is not fused is reported with a reason.
 //
 //   surgery::Fusion f = surgery::fuse(net->eval(), {x});
 //   std::cout << f;
 //   f.edit.undo();
 //
 // Fused are Conv1d-3d, ConvTranspose1d-3d and Linear with the BatchNorm behind them; Conv1d-3d and Linear also with one
-// before them, where no zero padding comes in between; and then a ReLU. By names: surgery/fuse_modules.h.
+// before them, where no zero padding comes in between; then, behind a Conv, an nn::Add of a residual of the same shape; and
+// then a ReLU. What is fused with an Add is in its place. By names: surgery/fuse_modules.h.
 #pragma once
 #include <iosfwd>
 #include <string>
@@ -20,6 +21,7 @@ struct FuseOptions {
   bool for_inference = false;
   bool move_hooks = false;           // fuse layers with hooks: see Fused::dropped_hooks
   bool relu = true;                  // false: norms only
+  bool add = true;                   // false: an nn::Add stays; as it does while optimizers follow
   bool refusals_are_errors = false;  // Error plan_refused at the first, before any change, instead of a list of them
 };
 
@@ -47,8 +49,8 @@ enum class Reason : uint8_t {
 std::string_view name_of(Reason);
 
 struct Fused {
-  std::string path;                // of the layer, where the fused one is now
-  std::vector<std::string> chain;  // paths in order of execution; all but the layer are an Identity now
+  std::string path;                // where the fused one is now: the layer's, or that of the Add
+  std::vector<std::string> chain;  // paths in order of execution; all but `path` are an Identity now
   std::string what;                // "Conv2d + BatchNorm2d + ReLU -> ConvReLU2d"
   // With move_hooks: pre-hooks of the first and forward hooks of the last module have moved to the fused one; hooks
   // between them, and backward hooks, do not run any more.

@@ -9,7 +9,7 @@ namespace graft::inline v1::surgery {
 
 std::vector<const nn::Module*> Chain::modules() const {
   std::vector<const nn::Module*> list;
-  for (const nn::Module* m : {static_cast<const nn::Module*>(before), layer.module, static_cast<const nn::Module*>(behind), relu})
+  for (const nn::Module* m : {static_cast<const nn::Module*>(before), layer.module, static_cast<const nn::Module*>(behind), add, relu})
     if (m) list.push_back(m);
   return list;
 }
@@ -22,9 +22,22 @@ nn::ModulePtr folded_layer(const Chain& c) {
 }
 nn::ModulePtr fused_layer(const Chain& c) {
   const nn::ModulePtr layer = folded_layer(c);
-  if (!c.relu) return layer;
-  nn::ModulePtr relu = c.relu->clone();
-  drop_call_hooks(*relu);
+  const auto part = [](const nn::Module* m) -> nn::ModulePtr {
+    if (!m) return nullptr;
+    nn::ModulePtr copy = m->clone();
+    drop_call_hooks(*copy);
+    return copy;
+  };
+  const nn::ModulePtr relu = part(c.relu);
+  if (c.add) {
+    const auto sum = [&]<class M>() -> nn::ModulePtr { return nn::make<M>(layer, part(c.add), relu, c.residual_first); };
+    const nn::ModulePtr all = c.layer.dims == 1   ? sum.operator()<nn::ConvAddReLU1d>()
+                              : c.layer.dims == 2 ? sum.operator()<nn::ConvAddReLU2d>()
+                                                  : sum.operator()<nn::ConvAddReLU3d>();
+    all->train(c.layer.module->training());
+    return all;
+  }
+  if (!relu) return layer;
   const auto wrapped = [&]<class Plain, class Transposed>() -> nn::ModulePtr {
     if (c.layer.transposed) return nn::make<Transposed>(layer, relu);
     return nn::make<Plain>(layer, relu);
@@ -47,8 +60,8 @@ using PathOf = std::function<std::string(const nn::Module*)>;
 // What a recipe says of a chain.
 void write_down(const Chain& c, const PathOf& path_of, detail::Step& step) {
   const auto path = [&](const nn::Module* m) { return m ? path_of(m) : std::string(); };
-  step.chains.push_back({path(c.layer.module), path(c.before), path(c.behind), path(c.relu)});
-  detail::Fold fold{path(c.layer.module) + (c.relu ? ".0" : ""), {}};
+  step.chains.push_back({path(c.layer.module), path(c.before), path(c.behind), path(c.add), path(c.relu), c.residual_first});
+  detail::Fold fold{path(c.place()) + (c.add ? ".conv" : c.relu ? ".0" : ""), {}};
   for (const nn::Module* m : {static_cast<const nn::Module*>(c.before), c.layer.module, static_cast<const nn::Module*>(c.behind)})
     fold.parts.emplace_back(path(m), m ? nn::architecture(*m) : Json());
   step.keys.fold.push_back(std::move(fold));
@@ -86,12 +99,12 @@ Edit fuse_chains(detail::Root root, const std::vector<Chain>& chains, const Path
   step.move_hooks = options.move_hooks;
   for (const Chain& c : chains) {
     write_down(c, path, step);
-    const nn::ModulePtr layer = successors[c.layer.module] = fused_layer(c);
-    Fused f{path(c.layer.module), {}, {}, {}};
+    const nn::ModulePtr layer = successors[c.place()] = fused_layer(c);
+    Fused f{path(c.place()), {}, {}, {}};
     for (const nn::Module* m : c.modules()) {
       f.chain.push_back(path(m));
       f.what += (f.what.empty() ? "" : " + ") + nn::type_name(*m);
-      if (m == c.layer.module) continue;
+      if (m == c.place()) continue;
       successors[m] = nn::make<nn::Identity>();
       successors[m]->train(m->training());
     }

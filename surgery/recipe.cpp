@@ -83,9 +83,9 @@ static void add_rows(std::vector<std::vector<std::string>>& rows, const Step& s)
   for (const Operation& o : s.operations) rows.push_back({names[size_t(o.kind)], o.path.empty() ? "(root)" : o.path, o.with + brought(o)});
   for (const detail::ChainPaths& c : s.chains) {
     std::string all;
-    for (const std::string* p : {&c.before, &c.layer, &c.behind, &c.relu})
+    for (const std::string* p : {&c.before, &c.layer, &c.behind, &c.add, &c.relu})
       if (!p->empty()) all += (all.empty() ? "" : ", ") + *p;
-    rows.push_back({"fuse", c.layer, all});
+    rows.push_back({"fuse", c.add.empty() ? c.layer : c.add, all});
   }
   for (const auto& group : s.groups) {
     std::string all;

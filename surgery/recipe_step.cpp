@@ -218,13 +218,15 @@ KeyMap read_keys(const Json& j, const std::string& where) {
 
 Json json_of(const ChainPaths& c) {
   Json j = Json::of("layer", c.layer);
-  for (const auto& [name, path] : {std::pair("before", &c.before), {"behind", &c.behind}, {"relu", &c.relu}})
+  for (const auto& [name, path] : {std::pair("before", &c.before), {"behind", &c.behind}, {"add", &c.add}, {"relu", &c.relu}})
     if (!path->empty()) j.set(name, *path);
+  if (c.residual_first) j.set("residual_first", true);
   return j;
 }
 ChainPaths read_chain(const Json& j, const std::string& where) {
   JsonReader r(j, where);
-  ChainPaths c{r.text("layer"), r.text("before", ""), r.text("behind", ""), r.text("relu", "")};
+  ChainPaths c{r.text("layer"), r.text("before", ""), r.text("behind", ""), r.text("add", ""), r.text("relu", ""),
+               r.boolean("residual_first", false)};
   r.finish();
   return c;
 }

@@ -17,7 +17,10 @@ struct Operation {
   bool copies = false;         // of its buffers: it is an edited copy
   Removal removal = Removal::entry;
 };
-struct ChainPaths { std::string layer, before, behind, relu; };  // empty: there is none
+struct ChainPaths {
+  std::string layer, before, behind, add, relu;  // empty: there is none
+  bool residual_first = false;                   // of add
+};
 
 // A layer made of several: their paths and architectures.
 struct Fold {

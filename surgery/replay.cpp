@@ -3,6 +3,7 @@
 #include "graft/core/op.h"
 #include "graft/core/ops.h"
 #include "graft/nn/activation.h"
+#include "graft/nn/add.h"
 #include "graft/nn/architecture.h"
 #include "graft/nn/call.h"
 #include "graft/surgery/catalog.h"
@@ -185,14 +186,18 @@ Chain Replaying::chain(const ChainPaths& c, bool move_hooks) const {
     chain.before = norm_at(c.before, at(c.before), *layer, layer->in);
   }
   if (!c.behind.empty()) chain.behind = norm_at(c.behind, at(c.behind), *layer, layer->out);
-  if (!c.relu.empty()) {
-    const nn::ModulePtr relu = at(c.relu);
-    const nn::Module& r = *relu;
-    GRAFT_CHECK(typeid(r) == typeid(nn::ReLU), ErrorCode::plan_refused, "'", c.relu, "' is a ", nn::type_name(r), ", not a ReLU");
-    chain.relu = relu.get();
-  }
+  const auto exactly = [&]<class M>(const std::string& path) -> const nn::Module* {
+    if (path.empty()) return nullptr;
+    const nn::Module& found = *at(path);
+    GRAFT_CHECK(typeid(found) == typeid(M), ErrorCode::plan_refused, "'", path, "' is a ", nn::type_name(found), ", not a ", short_type_name(typeid(M)));
+    return &found;
+  };
+  chain.add = exactly.operator()<nn::Add>(c.add);
+  GRAFT_CHECK(!chain.add || can_add(*layer), ErrorCode::plan_refused, "'", c.add, "' cannot be part of ", nn::type_name(*m));
+  chain.residual_first = c.residual_first;
+  chain.relu = exactly.operator()<nn::ReLU>(c.relu);
   for (const nn::Module* part : chain.modules())
-    GRAFT_CHECK(move_hooks || !part->hooked(), ErrorCode::plan_refused, "'", part->path(), "' has hooks");
+    GRAFT_CHECK((move_hooks && !chain.add) || !part->hooked(), ErrorCode::plan_refused, "'", part->path(), "' has hooks");
   return chain;
 }
 Edit Replaying::fuse(const Step& s) const {
@@ -200,7 +205,7 @@ Edit Replaying::fuse(const Step& s) const {
   std::unordered_map<const nn::Module*, std::string> paths;
   for (const ChainPaths& c : s.chains) {
     chains.push_back(chain(c, s.move_hooks));
-    for (const std::string* p : {&c.layer, &c.before, &c.behind, &c.relu})
+    for (const std::string* p : {&c.layer, &c.before, &c.behind, &c.add, &c.relu})
       if (!p->empty()) paths.emplace(at(*p).get(), *p);
   }
   std::vector<Fused> report;

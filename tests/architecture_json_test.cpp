@@ -69,6 +69,7 @@ Samples samples() {
   s["LayerNorm"] = {{4}, {Values{3, 4}, 1e-3, false, false}, {4, arg("bias", false)}};
   s["GroupNorm"] = {{2, 4}, {3, 6, 1e-3, false, arg("bias", false)}, {3, 6, arg("bias", false)}};
   s["RMSNorm"] = {{4}, {Values{3, 4}, 1e-3, false}};
+  for (const char* name : {"ConvAddReLU1d", "ConvAddReLU2d", "ConvAddReLU3d"}) s[name] = {{}, {arg("residual_first", true)}};
   for (const char* name : {"MSELoss", "L1Loss", "BCELoss", "BCEWithLogitsLoss"}) s[name] = {{}, {arg("reduction", "sum")}};
   s["BCELoss"].push_back({arg("weight", ones({3}))});
   s["BCEWithLogitsLoss"].push_back({arg("pos_weight", ones({3}))});

@@ -6,7 +6,10 @@
 
 #include "graft/core/op.h"
 #include "graft/core/ops.h"
+#include "graft/nn/activation.h"
 #include "graft/nn/child.h"
+#include "graft/nn/containers.h"
+#include "graft/nn/linear.h"
 #include "graft/nn/param.h"
 #include "refused.h"
 
@@ -298,6 +301,19 @@ TEST(Slots, the_path_of_running_calls_is_known_inside_them) {
   (*m)(one);
   EXPECT_EQ(seen, "block.b");
   EXPECT_EQ(nn::current_path(), "");
+}
+
+TEST(Slots, a_slot_takes_a_handle_of_what_fits_it_and_makes_a_module_of_anything_else) {
+  struct Net : nn::Layer {
+    explicit Net(const std::shared_ptr<nn::Sequential>& given) : body(this, "body", given), made(this, "made", nn::make<nn::ReLU>()) {}
+    Tensor forward(const Tensor& x) override { return made(body(x)); }
+    nn::Child<nn::Sequential> body, made;
+  };
+  const auto given = nn::make<nn::Sequential>(nn::make<nn::Linear>(2, 3), nn::make<nn::ReLU>());
+  auto net = nn::make<Net>(given);
+  EXPECT_EQ(net->body.module(), given);  // not a Sequential around it
+  EXPECT_EQ(nn::type_name(net->get_submodule("made.0")), "ReLU");
+  EXPECT_EQ(nn::make<Net>(nn::make<nn::Sequential>())->body->child_entries().size(), 0u);
 }
 
 }  // namespace
