@@ -1,7 +1,8 @@
-# Examples, benchmarks and tools: FOLDER/NAME.cpp is the program NAME, with FOLDER/NAME/*.cpp if that exists.
+# Examples, benchmarks and tools: FOLDER/NAME.cpp is the program NAME, with FOLDER/NAME/*.cpp if that exists. HEADERS are
+# precompiled, once for the folder.
 
 function(graft_programs folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "EXCEPT;LINK;LIBRARY")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "EXCEPT;LINK;LIBRARY;HEADERS")
   file(GLOB mains CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp)
   set(programs)
   set(options graft_options)
@@ -25,7 +26,7 @@ function(graft_programs folder)
       list(GET programs 0 first)
       target_precompile_headers(${target} REUSE_FROM ${first})
     elseif(GRAFT_PCH)
-      target_precompile_headers(${target} PRIVATE ${PROJECT_SOURCE_DIR}/cmake/std.h)
+      target_precompile_headers(${target} PRIVATE ${PROJECT_SOURCE_DIR}/cmake/std.h ${arg_HEADERS})
     endif()
     set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder})
@@ -48,11 +49,13 @@ if(GRAFT_BUILD_EXAMPLES OR GRAFT_BUILD_TOOLS)
   find_package(CLI11 REQUIRED)
 endif()
 if(GRAFT_BUILD_EXAMPLES)
-  graft_programs(examples EXCEPT datasets LIBRARY graft::graft LINK ${datasets} CLI11::CLI11)
+  graft_programs(examples EXCEPT datasets LIBRARY graft::graft LINK ${datasets} CLI11::CLI11
+                 HEADERS <CLI/CLI.hpp> <graft/nn/nn.h> <graft/surgery/surgery.h>)
   target_compile_definitions(pretrained PRIVATE GRAFT_DATA_DIR="${PROJECT_SOURCE_DIR}/data")
 endif()
 if(GRAFT_BUILD_TOOLS)
-  graft_programs(tools LIBRARY graft::graft LINK CLI11::CLI11 nlohmann_json::nlohmann_json)
+  graft_programs(tools LIBRARY graft::graft LINK CLI11::CLI11 nlohmann_json::nlohmann_json
+                 HEADERS <CLI/CLI.hpp> <nlohmann/json.hpp> <graft/nn/nn.h> <graft/surgery/surgery.h>)
   if(GRAFT_INSTALL)
     install(TARGETS tools_graft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} OPTIONAL)  # where it was built
   endif()
