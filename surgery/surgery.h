@@ -8,6 +8,7 @@
 #include "graft/surgery/catalog.h"
 #include "graft/surgery/count.h"
 #include "graft/surgery/dropout.h"
+#include "graft/surgery/explain.h"
 #include "graft/surgery/factorize.h"
 #include "graft/surgery/fuse.h"
 #include "graft/surgery/fuse_modules.h"
