@@ -168,18 +168,18 @@ void Graph::replace(Node& node, const nn::ModulePtr& r, std::vector<Node*>& ente
 }
 
 bool Graph::unchanged(std::string* where) const {
-  const auto differs = [&](const nn::Module& m) {
-    if (where) *where = m.path();
+  const auto differs = [&](const auto& at) {
+    if (where) *where = at.path();
     return false;
   };
   for (const State& s : states_)
     if (s.module->child_entries().size() != s.children || s.module->training() != s.training) return differs(*s.module);
   for (const Seen& s : snapshot_)
-    if (s.slot->removed || s.slot->module != s.module) return differs(*s.slot->owner);
+    if (s.slot->removed || s.slot->module != s.module) return differs(*s.slot);
   for (const Leaf& l : leaves_) {
     const Tensor& now = l.entry->leaf;
     if (l.entry->removed || now.impl() != l.leaf || (l.leaf && (now.dtype() != l.dtype || now.device() != l.device)))
-      return differs(*l.entry->owner);
+      return differs(*l.entry);
   }
   return true;
 }

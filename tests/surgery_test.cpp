@@ -469,7 +469,7 @@ TEST(Contract, KM7_a_policy_that_changes_the_tree_it_walks_is_found_out) {
             net->head = make<Linear>(4, 2);
             return nullptr;
           })}),
-          "a policy has changed the model while it was walked, at ''");
+          "a policy has changed the model while it was walked, at 'head'");
   EXPECT_EQ(fingerprint(*net), before);
 }
 
