@@ -171,7 +171,9 @@ __global__ __launch_bounds__(kBlock) void attend_back_by_tensor_cores(const __gr
   const float *lse = static_cast<const float*>(a.lse) + size_t(z) * q.rows, *delta = static_cast<const float*>(a.delta) + size_t(z) * q.rows;
   const unsigned start = of_keys && a.causal ? first : 0, end = !of_keys && a.causal && first + kRows < others ? first + kRows : others;
   const unsigned my_row = first + warp * 16 + lane / 4;
-  float sum[columns / 8][4] = {}, sum_v[of_keys ? columns / 8 : 1][4] = {};
+  float sum[columns / 8][4] = {}, sum_v[of_keys ? columns / 8 : 1][4] = {}, own_lse[2] = {}, own_delta[2] = {};
+  for (unsigned h = 0; h < 2; ++h)  // of the queries lane / 4 and 8 further
+    if (!of_keys && my_row + h * 8 < rows) own_lse[h] = lse[my_row + h * 8], own_delta[h] = delta[my_row + h * 8];
   bring<columns>(rows_1, of_keys ? k : q, first);
   bring<columns>(rows_2, of_keys ? v : g, first);
   for (unsigned other = start; other < end; other += step) {
@@ -193,8 +195,8 @@ __global__ __launch_bounds__(kBlock) void attend_back_by_tensor_cores(const __gr
         const unsigned query = of_keys ? column : row, key = of_keys ? row : column;
         const float one = edge ? attention::score(a, mask, query, key, s[j][i]) : s[j][i] * float(a.scale);
         const bool seen = query < q.rows && !(one == -INFINITY);
-        s[j][i] = seen ? exp2f((one - lse[query]) * kLog2e) : 0.F;
-        ds[j][i] = seen ? s[j][i] * (ds[j][i] - delta[query]) : 0.F;
+        s[j][i] = seen ? exp2f((one - (of_keys ? lse[query] : own_lse[i / 2])) * kLog2e) : 0.F;
+        ds[j][i] = seen ? s[j][i] * (ds[j][i] - (of_keys ? delta[query] : own_delta[i / 2])) : 0.F;
       }
     multiply_tile<T, columns, step>(sum, ds, others_1);
     if constexpr (of_keys) multiply_tile<T, columns, step>(sum_v, s, others_2);

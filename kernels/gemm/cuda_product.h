@@ -70,12 +70,12 @@ struct Gather : Memory {
   int limit[3] = {1, 1, 1};
 
   struct Place {
-    int64_t base;
+    int64_t base;  // what it adds to the offset
     int at[3];
   };
   static constexpr int kNowhere = -(1 << 30);  // where a row or a k that is not inside is
 
-  __device__ static void find(const Digits& d, unsigned i, bool inside, Place& p) {
+  __device__ void find(const Digits& d, unsigned i, bool inside, Place& p) const {
     unsigned channel = 0, at[3];
     if (d.channel_inside) {
       const unsigned rest = d.channel.divide(i);
@@ -91,20 +91,18 @@ struct Gather : Memory {
       at[0] = planes - channel * d.size[0].divisor;
     }
     p.base = int64_t(channel) * d.channel_step;
-    for (int x = 0; x < 3; ++x) p.at[x] = d.first[x] + int(at[x]) * d.step[x];
+    for (int x = 0; x < 3; ++x) {
+      p.at[x] = d.first[x] + int(at[x]) * d.step[x];
+      p.base += int64_t(p.at[x]) * step[x];
+    }
     if (!inside) p.at[0] = kNowhere;
   }
   __device__ void find_row(unsigned i, bool inside, Place& p) const { find(row, i, inside, p); }
   __device__ void find_k(unsigned i, bool inside, Place& p) const { find(k, i, inside, p); }
   __device__ int64_t offset(const Place& r, const Place& c) const {
     bool inside = true;
-    int64_t at = r.base + c.base;
-    for (int x = 0; x < 3; ++x) {
-      const int u = r.at[x] + c.at[x];
-      inside = inside && unsigned(u) < unsigned(limit[x]);
-      at += int64_t(u) * step[x];
-    }
-    return inside ? at : -1;
+    for (int x = 0; x < 3; ++x) inside = inside && unsigned(r.at[x] + c.at[x]) < unsigned(limit[x]);
+    return inside ? r.base + c.base : -1;
   }
 };
 

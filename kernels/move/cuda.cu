@@ -31,6 +31,21 @@ template <class C> __global__ __launch_bounds__(kThreads) void convert_elements(
   s.offsets(i, at);
   store(s.data[0] + at[0], s.dtype[0], load<C>(s.data[1] + at[1], s.dtype[1]));
 }
+// As many as 16 bytes hold of the wider type; the last ones one at a time.
+template <class To, class From> __global__ __launch_bounds__(kThreads) void convert_packs(To* to, const From* from, int64_t count) {
+  constexpr int n = std::min(kPerPack<To>, kPerPack<From>);
+  const int64_t thread = int64_t(blockIdx.x) * kThreads + threadIdx.x, packs = count / n;
+  if (thread >= packs) {
+    const int64_t i = packs * n + (thread - packs);
+    if (i < count) to[i] = convert_element<To>(from[i]);
+    return;
+  }
+  const Pack<From, n> in = reinterpret_cast<const Pack<From, n>*>(from)[thread];
+  Pack<To, n> out;
+#pragma unroll
+  for (int e = 0; e < n; ++e) out.of[e] = convert_element<To>(in.of[e]);
+  reinterpret_cast<Pack<To, n>*>(to)[thread] = out;
+}
 template <class T, class A> __global__ __launch_bounds__(kThreads) void add_elements(Strided<2> s) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= s.count) return;
@@ -47,6 +62,25 @@ void (*mover(int64_t bytes))(Strided<2>) {
     case 8: return move_bits<uint64_t>;
     default: return move_bits<Bits16>;
   }
+}
+
+// Between floating dtypes, where both lie in memory alike; false: they do not.
+bool convert_as_one_row(const Launch& l, void* stream) {
+  const View &to = *l.out[0], &from = *l.in[0];
+  if (!is_floating(to.dtype) || !is_floating(from.dtype) || !is_aligned(to.data, 16) || !is_aligned(from.data, 16) || !one_row_covers(l))
+    return false;
+  for_each_type(FloatTypes{}, [&](auto to_tag) {
+    using To = typename decltype(to_tag)::type;
+    for_each_type(FloatTypes{}, [&](auto from_tag) {
+      using From = typename decltype(from_tag)::type;
+      if constexpr (!std::is_same_v<To, From>) {
+        if (to.dtype != dtype_v<To> || from.dtype != dtype_v<From>) return;
+        constexpr int64_t n = std::min(kPerPack<To>, kPerPack<From>);
+        launch(convert_packs<To, From>, blocks_for(to.numel / n + to.numel % n), kThreads, 0, stream, to.as<To>(), from.as<From>(), to.numel);
+      }
+    });
+  });
+  return true;
 }
 
 template <class T> struct real_part { using type = T; };
@@ -73,6 +107,7 @@ Decline cuda::copy_into(const View& to, const View& from, void* stream) {
     (void)runtime::copy(to.data, from.data, size_t(to.numel * size_of(to.dtype)), stream);  // the choke point looks for errors
     return kRan;
   }
+  if (convert_as_one_row(l, stream)) return kRan;
   const bool whole = !is_floating(from.dtype) && !is_complex(from.dtype), pairs = is_complex(from.dtype) && is_complex(to.dtype);
   const auto kernel = same    ? mover(size_of(to.dtype))
                       : pairs ? convert_elements<Complex<double>>

@@ -1,11 +1,12 @@
 // Batch, layer, group and RMS norm on cuda, and their derivatives. Sums are joined in a fixed order; a variance comes from a
-// second pass over what the first has just brought into the cache.
+// second pass, over registers where a row fits into them, else over what the first has just brought into the cache.
 #include "graft/kernels/cuda/compat.h"
 
 #include <algorithm>
 #include "graft/kernels/cuda/element.h"
 #include "graft/kernels/cuda/group.h"
 #include "graft/kernels/cuda/register.h"
+#include "graft/kernels/cuda/row.h"
 #include "graft/kernels/norm/attrs.h"
 #include "graft/kernels/table.h"
 
@@ -69,6 +70,57 @@ __global__ __launch_bounds__(kThreads) void normalize_rows(std::byte* y, C* mean
   }
 }
 
+// Layer and RMS norm of rows that fit into registers: x and the residual are read once.
+template <class T, class C> __device__ inline void read_pack(C (&to)[kPerPack<T>], const C* from, unsigned pack) {
+  constexpr int each = kPerPack<C>, parts = kPerPack<T> / each;
+#pragma unroll
+  for (int i = 0; i < parts; ++i) {
+    const auto some = reinterpret_cast<const Pack<C, each>*>(from)[pack * parts + i];
+#pragma unroll
+    for (int e = 0; e < each; ++e) to[i * each + e] = some.of[e];
+  }
+}
+template <class T, class C>
+__global__ __launch_bounds__(kThreads) void normalize_rows_in_registers(T* y, C* means, C* rstds, T* total, const T* x, const T* residual,
+                                                                        const C* weight, const C* bias, RowSet s, Groups g) {
+  GRAFT_SHARED(C, part, [kThreads]);
+  constexpr unsigned n = RowInRegisters<T>::n;
+  const unsigned r = blockIdx.x * g.outputs + g.group(), own = r < s.rows ? s.length / n : 0;
+  const size_t start = size_t(own ? r : 0) * s.length;
+  const auto sum = [&](C v) { return join_group(g, part, v, [](const C& a, const C& b) { return a + b; }); };
+  RowInRegisters<T> row;
+  row.read(x + start, own, g);
+  if (residual) {
+    row.each(own, g, [&](Pack<T, n>& pack, unsigned j) {
+      const auto added = reinterpret_cast<const Pack<T, n>*>(residual + start)[j];
+#pragma unroll
+      for (unsigned e = 0; e < n; ++e) pack.of[e] = convert_element<T>(convert_element<C>(pack.of[e]) + convert_element<C>(added.of[e]));
+    });
+    row.write(total + start, own, g);
+  }
+  C mean = C(0), squares = C(0);
+  if (s.center) {
+    row.visit(own, g, [&](C v) { mean += v; });
+    mean = sum(mean) / C(s.length);
+  }
+  row.visit(own, g, [&](C v) { squares += (v - mean) * (v - mean); });
+  const C rstd = C(1 / sqrt(double(sum(squares)) / double(s.length) + s.eps));
+  if (own && g.place() == 0) means[r] = mean, rstds[r] = rstd;
+  row.each(own, g, [&](Pack<T, n>& pack, unsigned j) {
+    C scale[n], shift[n];
+    if (weight) read_pack<T>(scale, weight, j);
+    if (bias) read_pack<T>(shift, bias, j);
+#pragma unroll
+    for (unsigned e = 0; e < n; ++e) {
+      C v = (convert_element<C>(pack.of[e]) - mean) * rstd;
+      if (weight) v *= scale[e];
+      if (bias) v += shift[e];
+      pack.of[e] = convert_element<T>(v);
+    }
+  });
+  row.write(y + start, own, g);
+}
+
 // With xhat = (x - mean) rstd and h = g w: dx = rstd (h - mean(h) - xhat mean(h xhat)).
 template <class C>
 __global__ __launch_bounds__(kThreads) void rows_grad(std::byte* dx, const std::byte* x, const std::byte* grad, const C* means,
@@ -79,9 +131,9 @@ __global__ __launch_bounds__(kThreads) void rows_grad(std::byte* dx, const std::
   const bool mine = r < s.rows;
   const size_t start = size_t(mine ? r : 0) * s.length;
   const C mean = mine ? means[r] : C(0), rstd = mine ? rstds[r] : C(0);
-  const auto distance = [&](unsigned j) { return load<C>(x + (start + j) * s.bytes, s.dtype) - mean; };
+  const auto distance = [&](unsigned j) { return load_own<C>(x + (start + j) * s.bytes, s.dtype) - mean; };
   const auto h = [&](unsigned j) {
-    const C v = load<C>(grad + (start + j) * s.bytes, s.dtype);
+    const C v = load_own<C>(grad + (start + j) * s.bytes, s.dtype);
     return weight ? v * weight[s.weight_of(r, j)] : v;
   };
   Sums sums{C(0), C(0)};
@@ -95,7 +147,7 @@ __global__ __launch_bounds__(kThreads) void rows_grad(std::byte* dx, const std::
   if (!mine) return;
   const C shift = s.center ? sums.a / C(s.length) : C(0), slope = sums.b / C(s.length) * rstd * rstd;
   for (unsigned j = g.place(); j < s.length; j += g.along)
-    store(dx + (start + j) * s.bytes, s.dtype, rstd * (h(j) - shift - distance(j) * slope));
+    store_own(dx + (start + j) * s.bytes, s.dtype, rstd * (h(j) - shift - distance(j) * slope));
 }
 
 // dw = sum(g xhat), db = sum(g), over all that one weight belongs to.
@@ -111,8 +163,8 @@ __global__ __launch_bounds__(kThreads) void row_weights_grad(C* dw, C* db, const
     for (unsigned i = g.place(); i < s.rows / s.groups * s.inner; i += g.along) {
       const unsigned nth = inner.divide(i), r = nth * s.groups + k / each;
       const size_t at = (size_t(r) * s.length + k % each * s.inner + (i - nth * s.inner)) * s.bytes;
-      const C v = load<C>(grad + at, s.dtype);
-      sums.a += v * (load<C>(x + at, s.dtype) - means[r]) * rstds[r];
+      const C v = load_own<C>(grad + at, s.dtype);
+      sums.a += v * (load_own<C>(x + at, s.dtype) - means[r]) * rstds[r];
       sums.b += v;
     }
   sums = sum_of_two(g, part, sums);
@@ -128,7 +180,8 @@ Decline rows_of(const Launch& l, int64_t rows, RowSet& s) {
   s = {unsigned(rows), unsigned(a.length), unsigned(a.groups), unsigned(a.inner), x.dtype, unsigned(size_of(x.dtype)), a.center, a.eps};
   return kRan;
 }
-template <class C, bool adds> Decline row_norm(const Launch& l) {
+template <class T, bool adds> Decline row_norm(const Launch& l) {
+  using C = compute_t<T>;
   const auto& a = l.attrs_as<RowNormAttrs>();
   if (!l.in[0]->contiguous || (adds && !l.in[1]->contiguous)) return "x or the residual is not contiguous";
   RowSet s;
@@ -137,7 +190,14 @@ template <class C, bool adds> Decline row_norm(const Launch& l) {
   const std::span<const View* const> affine = l.in.subspan(adds ? 2 : 1);
   const C* weight = a.weight ? affine[0]->as<C>() : nullptr;
   const C* bias = a.bias ? affine[a.weight ? 1 : 0]->as<C>() : nullptr;
-  const Groups g(s.length, false);
+  Groups g(s.length, false);
+  const View& x = *l.in[0];
+  const bool one_weight_each = s.groups == 1 && s.inner == 1 && is_aligned(weight, 16) && is_aligned(bias, 16);
+  if (one_weight_each && fit_registers<T>({x.data, adds ? l.in[1]->data : x.data, l.out[0]->data, adds ? l.out[3]->data : x.data}, s.length, g)) {
+    launch(normalize_rows_in_registers<T, C>, blocks_for(s.rows, g.outputs), kThreads, 0, l.stream, l.out[0]->as<T>(), l.out[1]->as<C>(),
+           l.out[2]->as<C>(), adds ? l.out[3]->as<T>() : nullptr, x.as<T>(), adds ? l.in[1]->as<T>() : nullptr, weight, bias, s, g);
+    return kRan;
+  }
   launch(normalize_rows<C>, blocks_for(s.rows, g.outputs), kThreads, 0, l.stream, l.out[0]->data, l.out[1]->as<C>(), l.out[2]->as<C>(),
          adds ? l.out[3]->data : nullptr, static_cast<const std::byte*>(l.in[0]->data),
          adds ? static_cast<const std::byte*>(l.in[1]->data) : nullptr, weight, bias, s, g);
@@ -208,13 +268,13 @@ __global__ __launch_bounds__(kThreads) void channel_statistics(C* means, C* vars
   const bool mine = c < s.channels;
   Sums sums{C(0), C(0)};
   if (mine)
-    for (unsigned i = g.place(); i < s.count; i += g.along) sums.a += load<C>(x + s.at(c, i), s.dtype);
+    for (unsigned i = g.place(); i < s.count; i += g.along) sums.a += load_own<C>(x + s.at(c, i), s.dtype);
   sums = sum_of_two(g, part, sums);
   const C mean = sums.a / C(s.count);
   sums = Sums{C(0), C(0)};
   if (mine)
     for (unsigned i = g.place(); i < s.count; i += g.along) {
-      const C d = load<C>(x + s.at(c, i), s.dtype) - mean;
+      const C d = load_own<C>(x + s.at(c, i), s.dtype) - mean;
       sums.a += d * d;
       sums.b += d;  // what rounding left of the mean
     }
@@ -232,8 +292,8 @@ __global__ __launch_bounds__(kThreads) void normalize_channels(std::byte* y, con
   if (i >= s.count * s.channels) return;
   const unsigned c = s.channel_of(i);
   const C scale = C((weight ? double(weight[c]) : 1.0) / sqrt(double(vars[c]) + s.eps));
-  const C v = (load<C>(x + size_t(i) * s.bytes, s.dtype) - means[c]) * scale;
-  store(y + size_t(i) * s.bytes, s.dtype, bias ? v + bias[c] : v);
+  const C v = (load_own<C>(x + size_t(i) * s.bytes, s.dtype) - means[c]) * scale;
+  store_own(y + size_t(i) * s.bytes, s.dtype, bias ? v + bias[c] : v);
 }
 
 template <class C>
@@ -246,8 +306,8 @@ __global__ __launch_bounds__(kThreads) void channel_weights_grad(C* dw, C* db, c
   Sums sums{C(0), C(0)};
   if (mine)
     for (unsigned i = g.place(); i < s.count; i += g.along) {
-      const C v = load<C>(grad + s.at(c, i), s.dtype);
-      sums.a += v * (load<C>(x + s.at(c, i), s.dtype) - means[c]);
+      const C v = load_own<C>(grad + s.at(c, i), s.dtype);
+      sums.a += v * (load_own<C>(x + s.at(c, i), s.dtype) - means[c]);
       sums.b += v;
     }
   sums = sum_of_two(g, part, sums);
@@ -265,8 +325,8 @@ __global__ __launch_bounds__(kThreads) void channels_grad(std::byte* dx, const s
   const unsigned c = s.channel_of(i);
   const double rstd = 1 / sqrt(double(vars[c]) + s.eps);
   const C scale = C(weight ? rstd * double(weight[c]) : rstd), slope = C(double(dw[c]) * rstd / double(s.count));
-  const C shift = db[c] / C(s.count), d = load<C>(x + size_t(i) * s.bytes, s.dtype) - means[c];
-  store(dx + size_t(i) * s.bytes, s.dtype, scale * (load<C>(grad + size_t(i) * s.bytes, s.dtype) - shift - d * slope));
+  const C shift = db[c] / C(s.count), d = load_own<C>(x + size_t(i) * s.bytes, s.dtype) - means[c];
+  store_own(dx + size_t(i) * s.bytes, s.dtype, scale * (load_own<C>(grad + size_t(i) * s.bytes, s.dtype) - shift - d * slope));
 }
 
 template <class C> Decline batch_norm(const Launch& l) {
@@ -314,9 +374,11 @@ template <class C> Decline batch_norm_grad(const Launch& l) {
   return kRan;
 }
 
-template <class C> void add_norms(DType t) {
-  add_kernel("row_norm", Device::cuda, t, "rows", row_norm<C, false>);
-  add_kernel("add_row_norm", Device::cuda, t, "rows", row_norm<C, true>);
+template <class T> void add_norms() {
+  using C = compute_t<T>;
+  constexpr DType t = dtype_v<T>;
+  add_kernel("row_norm", Device::cuda, t, "rows", row_norm<T, false>);
+  add_kernel("add_row_norm", Device::cuda, t, "rows", row_norm<T, true>);
   add_kernel("row_norm_grad", Device::cuda, t, "rows", row_norm_grad<C>);
   add_kernel("batch_norm", Device::cuda, t, "channels", batch_norm<C>);
   add_kernel("batch_norm_eval", Device::cuda, t, "channels", batch_norm_eval<C>);
@@ -326,8 +388,7 @@ template <class C> void add_norms(DType t) {
 }  // namespace
 
 void register_norm_cuda() {
-  for (const DType t : {f32, f16, bf16}) add_norms<float>(t);
-  add_norms<double>(f64);
+  for_each_type(FloatTypes{}, [](auto tag) { add_norms<typename decltype(tag)::type>(); });
 }
 
 }  // namespace graft

@@ -22,6 +22,7 @@ template <class Step> struct Batch {
   unsigned first_block[kTensors + 1] = {0};
   int64_t numel[kTensors];
   void* data[kTensors][kMostState + 1];
+  bool packs[kTensors];  // all of them aligned
   Step step[kTensors];
 };
 
@@ -35,13 +36,38 @@ template <class T, int state, class C> __device__ void update(const AdamStep<C>&
                                 static_cast<T*>(own[3]) + i, sign * C(static_cast<const T*>(own[state])[i]));
 }
 
+// What a step reads of the state: the first one with momentum finds its buffer unwritten.
+template <class C> __device__ bool reads(const SgdStep<C>& s, int k, int state) { return k != 1 || state == 1 || !s.first; }
+template <class C> __device__ bool reads(const AdamStep<C>&, int, int) { return true; }
+
+// The same for the elements of pack i.
+template <class T, int state, class Step, class C> __device__ void update_pack(const Step& s, void* const* own, int64_t i, C sign) {
+  constexpr int n = kPerPack<T>;
+  Pack<T, n> v[state + 1] = {};
+#pragma unroll
+  for (int k = 0; k <= state; ++k)
+    if (reads(s, k, state)) v[k] = static_cast<const Pack<T, n>*>(own[k])[i];
+#pragma unroll
+  for (int e = 0; e < n; ++e) {
+    void* at[state + 1];
+#pragma unroll
+    for (int k = 0; k <= state; ++k) at[k] = &v[k].of[e];
+    update<T, state>(s, at, 0, sign);
+  }
+#pragma unroll
+  for (int k = 0; k < state; ++k) static_cast<Pack<T, n>*>(own[k])[i] = v[k];
+}
+
 template <class T, int state, class Step>
 __global__ __launch_bounds__(kThreads) void update_batch(const __grid_constant__ Batch<Step> b, compute_t<T> sign) {
   int k = 0;
   while (blockIdx.x >= b.first_block[k + 1]) ++k;
   const int64_t first = int64_t(blockIdx.x - b.first_block[k]) * kPerBlock;
-  for (unsigned j = threadIdx.x; j < kPerBlock && first + j < b.numel[k]; j += kThreads)
-    update<T, state>(b.step[k], b.data[k], first + j, sign);
+  const auto count = unsigned(b.numel[k] - first < kPerBlock ? b.numel[k] - first : kPerBlock);
+  constexpr unsigned n = kPerPack<T>;
+  const unsigned packs = b.packs[k] ? count / n : 0;
+  for (unsigned j = threadIdx.x; j < packs; j += kThreads) update_pack<T, state>(b.step[k], b.data[k], first / n + j, sign);
+  for (unsigned j = packs * n + threadIdx.x; j < count; j += kThreads) update<T, state>(b.step[k], b.data[k], first + j, sign);
 }
 template <class T, int state, class Step>
 __global__ __launch_bounds__(kThreads) void update_strided(Strided<state + 1> s, Step step, compute_t<T> sign) {
@@ -80,6 +106,8 @@ template <class T, int state, class Step, class Make> Decline run(const Launch& 
     batch.first_block[n + 1] = batch.first_block[n] + blocks_for(out[0]->numel, kPerBlock);
     batch.data[n][0] = out[0]->data;
     for (int i = 0; i < state; ++i) batch.data[n][i + 1] = rest[i]->data;
+    batch.packs[n] = true;
+    for (int i = 0; i <= state; ++i) batch.packs[n] = batch.packs[n] && is_aligned(batch.data[n][i], 16);
     batch.step[n] = make(k);
     if (batch.count == kTensors) flush();
   }

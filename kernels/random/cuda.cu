@@ -174,12 +174,20 @@ template <class T> __global__ __launch_bounds__(kThreads) void drop_elements(Dro
     value = *reinterpret_cast<const Some*>(x + first);
     if (residual) added = *reinterpret_cast<const Some*>(residual + first);
   } else {
-    for (int k = 0; first + k < count; ++k) value.of[k] = x[first + k], added.of[k] = residual ? residual[first + k] : T(0);
+#pragma unroll
+    for (int k = 0; k < per; ++k)
+      if (first + k < count) value.of[k] = x[first + k], added.of[k] = residual ? residual[first + k] : T(0);
   }
-  d(philox::words(d.keep.stream.seed, d.keep.stream.first + uint64_t(counter)), value.of, residual ? added.of : nullptr, out.of, per);
-  if (whole) *reinterpret_cast<Some*>(y + first) = out;
-  else
-    for (int k = 0; first + k < count; ++k) y[first + k] = out.of[k];
+  const philox::Words w = philox::words(d.keep.stream.seed, d.keep.stream.first + uint64_t(counter));
+  if (residual) d(w, value.of, added.of, out.of, per);
+  else d(w, value.of, static_cast<const T*>(nullptr), out.of, per);
+  if (whole) {
+    *reinterpret_cast<Some*>(y + first) = out;
+    return;
+  }
+#pragma unroll
+  for (int k = 0; k < per; ++k)
+    if (first + k < count) y[first + k] = out.of[k];
 }
 template <class T> Decline dropout(const Launch& l) {  // x[, residual]
   for (const View* v : l.in)

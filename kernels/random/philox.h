@@ -86,9 +86,15 @@ struct NormalDraw {
         u = philox::positive(w[size_t(i)]);
         v = double(w[size_t(i + 1)]) * 0x1p-32;
       }
-      const double radius = std * std::sqrt(-2 * std::log(u)), angle = 2 * std::numbers::pi * v;
-      out[i] = convert<T>(radius * std::cos(angle) + mean);
-      out[i + 1] = convert<T>(radius * std::sin(angle) + mean);
+      const double radius = std * std::sqrt(-2 * std::log(u));
+#ifdef __CUDA_ARCH__  // std::cos has a table for huge angles, in local memory
+      double sine, cosine;
+      sincospi(2 * v, &sine, &cosine);
+#else
+      const double angle = 2 * std::numbers::pi * v, sine = std::sin(angle), cosine = std::cos(angle);
+#endif
+      out[i] = convert<T>(radius * cosine + mean);
+      out[i + 1] = convert<T>(radius * sine + mean);
     }
   }
 };

@@ -100,7 +100,8 @@ struct Shape2 {
   unsigned along, outputs;  // threads of a block: along the reduced dimensions, powers of two, and outputs
   bool columns;             // neighbouring threads take neighbouring outputs, not neighbouring reduced elements
 };
-template <class F, class T>
+// Elements along the reduced dimensions come n at a time: with n > 1 they are neighbours, of whole packs.
+template <class F, class T, int n>
 __global__ __launch_bounds__(kThreads) void fold(const T* x, Outputs y, Dimensions kept, Dimensions reduced, Shape2 shape) {
   using Acc = typename F::Acc;
   GRAFT_SHARED(Acc, part, [kThreads]);
@@ -111,7 +112,16 @@ __global__ __launch_bounds__(kThreads) void fold(const T* x, Outputs y, Dimensio
   Acc acc = F::start();
   if (o < kept.count) {
     const T* p = x + kept.offset(o);
-    for (unsigned i = along; i < reduced.count; i += shape.along) acc = F::step(acc, p[reduced.offset(i)], i);
+    if constexpr (n == 1) {
+      for (unsigned i = along; i < reduced.count; i += shape.along) acc = F::step(acc, p[reduced.offset(i)], i);
+    } else {
+#pragma unroll 4
+      for (unsigned i = along; i < reduced.count / n; i += shape.along) {
+        const Pack<T, n> some = reinterpret_cast<const Pack<T, n>*>(p)[i];
+#pragma unroll
+        for (int e = 0; e < n; ++e) acc = F::step(acc, some.of[e], i * n + unsigned(e));
+      }
+    }
   }
   part[own * shape.along + along] = acc;
   for (unsigned half = shape.along / 2; half > 0; half /= 2) {
@@ -134,6 +144,12 @@ Decline take(const reduce::Walk& w, Dimensions& d) {
   }
   return kRan;
 }
+// Whether what is reduced for each output are neighbours in whole packs.
+template <class T> bool in_packs(const View& x, const reduce::Walk& kept, const reduce::Walk& along) {
+  bool fits = along.n == 1 && along.step() == 1 && along.count % kPerPack<T> == 0 && is_aligned(x.data, 16);
+  for (int i = 0; i < kept.n; ++i) fits = fits && kept.stride[i] % kPerPack<T> == 0;
+  return fits;
+}
 template <class F, class T> Decline run_fold(const Launch& l, uint8_t mask, bool in_order, double correction = 0) {
   const View& x = *l.in[0];
   if (l.out[0]->numel == 0) return kRan;
@@ -145,11 +161,15 @@ template <class F, class T> Decline run_fold(const Launch& l, uint8_t mask, bool
   if (const Decline why = take(along, reduced)) return why;
   const bool columns = kept_walk.n && std::abs(kept_walk.step()) < std::abs(along.step()) && kept_walk.inner() > 1;
   const unsigned most = columns ? 8 : kThreads;
+  bool packs = false;
+  if constexpr (is_floating_v<T>) packs = in_packs<T>(x, kept_walk, along);
   unsigned threads = 1;
-  while (threads < most && threads < reduced.count) threads *= 2;
+  while (threads < most && threads < (packs ? reduced.count / kPerPack<T> : reduced.count)) threads *= 2;
   const Shape2 shape{threads, kThreads / threads, columns};
   const Outputs y{l.out[0]->data, l.out.size() > 1 ? l.out[1]->data : nullptr, correction};
-  launch(fold<F, T>, blocks_for(kept.count, shape.outputs), kThreads, 0, l.stream, x.as<T>(), y, kept, reduced, shape);
+  auto kernel = fold<F, T, 1>;
+  if constexpr (is_floating_v<T>) kernel = packs ? fold<F, T, kPerPack<T>> : kernel;
+  launch(kernel, blocks_for(kept.count, shape.outputs), kThreads, 0, l.stream, x.as<T>(), y, kept, reduced, shape);
   return kRan;
 }
 template <class F, class T> Decline reduce_kernel(const Launch& l) { return run_fold<F, T>(l, l.attrs_as<ReduceAttrs>().reduce, false); }

@@ -1,5 +1,6 @@
-// Softmax and log softmax over one dimension on cuda, and their derivatives. A group of threads has a line: maximum and sum in
-// one pass (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018), results in a second.
+// Softmax and log softmax over one dimension on cuda, and their derivatives. A group of threads has a line: a row that fits into
+// registers is read once; of others maximum and sum come from one pass (Milakov and Gimelshein, "Online normalizer calculation
+// for softmax", 2018), results from a second.
 #include "graft/kernels/cuda/compat.h"
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include "graft/kernels/cuda/element.h"
 #include "graft/kernels/cuda/group.h"
 #include "graft/kernels/cuda/register.h"
+#include "graft/kernels/cuda/row.h"
 #include "graft/kernels/move/attrs.h"
 #include "graft/kernels/table.h"
 
@@ -75,8 +77,56 @@ __global__ __launch_bounds__(kThreads) void softmax_lines_grad(std::byte* dx, co
   }
 }
 
-// Launches for the lines along the dimension; every operand is contiguous.
-template <class Start> Decline each_line(const Launch& l, Start start) {
+// ---- rows in registers ------------------------------------------------------------------------------------------
+
+template <class T, bool logarithm>
+__global__ __launch_bounds__(kThreads) void softmax_rows(T* y, const T* x, unsigned rows, unsigned packs, Groups g) {
+  using C = compute_t<T>;
+  using Acc = Scaled<C>;
+  GRAFT_SHARED(Acc, part, [kThreads]);
+  const unsigned r = blockIdx.x * g.outputs + g.group(), own = r < rows ? packs : 0;
+  const size_t start = size_t(own ? r : 0) * packs * RowInRegisters<T>::n;
+  RowInRegisters<T> row;
+  row.read(x + start, own, g);
+  Acc acc{C(-INFINITY), C(0)};
+  row.visit(own, g, [&](C v) { acc.top = v > acc.top ? v : acc.top; });
+  const C base = acc.top == C(-INFINITY) ? C(0) : acc.top;
+  row.visit(own, g, [&](C v) { acc.sum += std::exp(v - base); });  // a NaN stays in the sum
+  acc = join_group(g, part, acc, [](const Acc& a, const Acc& b) { return Acc::join(a, b); });
+  const C scale = logarithm ? std::log(acc.sum) : C(1) / acc.sum;
+  row.update(own, g, [&](C v) { return logarithm ? v - acc.top - scale : std::exp(v - acc.top) * scale; });
+  row.write(y + start, own, g);
+}
+
+template <class T, bool logarithm>
+__global__ __launch_bounds__(kThreads) void softmax_rows_grad(T* dx, const T* y, const T* g_out, unsigned rows, unsigned packs, Groups g) {
+  using C = compute_t<T>;
+  GRAFT_SHARED(C, part, [kThreads]);
+  const unsigned r = blockIdx.x * g.outputs + g.group(), own = r < rows ? packs : 0;
+  const size_t start = size_t(own ? r : 0) * packs * RowInRegisters<T>::n;
+  RowInRegisters<T> row, grad;
+  row.read(y + start, own, g);
+  grad.read(g_out + start, own, g);
+  C sum = C(0);
+  const auto each = [&](auto f) {  // of both rows
+#pragma unroll
+    for (unsigned k = 0; k < kPacksOfThread; ++k) {
+      if (g.place() + k * g.along >= own) continue;
+#pragma unroll
+      for (unsigned e = 0; e < RowInRegisters<T>::n; ++e)
+        f(row.pack[k].of[e], convert_element<C>(row.pack[k].of[e]), convert_element<C>(grad.pack[k].of[e]));
+    }
+  };
+  each([&](T&, C v, C d) { sum += logarithm ? d : d * v; });
+  sum = join_group(g, part, sum, [](const C& a, const C& b) { return a + b; });
+  each([&](T& out, C v, C d) { out = convert_element<T>(logarithm ? d - std::exp(v) * sum : v * (d - sum)); });
+  row.write(dx + start, own, g);
+}
+
+// ---- launching --------------------------------------------------------------------------------------------------
+
+// Launches for the lines along the dimension; every operand is contiguous. `start_rows` is for those that fit into registers.
+template <class T, class StartRows, class Start> Decline each_line(const Launch& l, StartRows start_rows, Start start) {
   for (const View* v : l.in)
     if (!v->contiguous) return "needs contiguous inputs";
   const View& x = *l.in[0];
@@ -85,32 +135,47 @@ template <class Start> Decline each_line(const Launch& l, Start start) {
   const int dim = l.attrs_as<DimAttrs>().dim;
   const int64_t n = x.rank ? x.size[dim] : 1, step = x.rank ? x.stride[dim] : 1;
   const LineSet lines{unsigned(x.numel / n), unsigned(n), unsigned(std::max<int64_t>(step, 1)), x.dtype, unsigned(size_of(x.dtype))};
-  const Groups g(n, step > 1);
-  start(lines, g, blocks_for(lines.count, g.outputs));
+  Groups g(n, step > 1);
+  if (step == 1 && fit_registers<T>({l.out[0]->data, x.data, l.in.back()->data}, n, g))
+    start_rows(lines.count, unsigned(n / kPerPack<T>), g, blocks_for(lines.count, g.outputs));
+  else
+    start(lines, g, blocks_for(lines.count, g.outputs));
   return kRan;
 }
-template <class C, bool logarithm> Decline forward(const Launch& l) {
-  return each_line(l, [&](const LineSet& lines, const Groups& g, unsigned blocks) {
-    launch(softmax_lines<C, logarithm>, blocks, kThreads, 0, l.stream, l.out[0]->data, l.in[0]->data, lines, g);
-  });
+template <class T, bool logarithm> Decline forward(const Launch& l) {
+  const View &y = *l.out[0], &x = *l.in[0];
+  return each_line<T>(
+      l,
+      [&](unsigned rows, unsigned packs, const Groups& g, unsigned blocks) {
+        launch(softmax_rows<T, logarithm>, blocks, kThreads, 0, l.stream, y.as<T>(), x.as<T>(), rows, packs, g);
+      },
+      [&](const LineSet& lines, const Groups& g, unsigned blocks) {
+        launch(softmax_lines<compute_t<T>, logarithm>, blocks, kThreads, 0, l.stream, y.data, x.data, lines, g);
+      });
 }
-template <class C, bool logarithm> Decline backward(const Launch& l) {  // in: y, g
-  return each_line(l, [&](const LineSet& lines, const Groups& g, unsigned blocks) {
-    launch(softmax_lines_grad<C, logarithm>, blocks, kThreads, 0, l.stream, l.out[0]->data, l.in[0]->data, l.in[1]->data, lines, g);
-  });
-}
-template <class C> void add_softmax(DType t) {
-  add_kernel("softmax", Device::cuda, t, "lines", forward<C, false>);
-  add_kernel("log_softmax", Device::cuda, t, "lines", forward<C, true>);
-  add_kernel("softmax_grad", Device::cuda, t, "lines", backward<C, false>);
-  add_kernel("log_softmax_grad", Device::cuda, t, "lines", backward<C, true>);
+template <class T, bool logarithm> Decline backward(const Launch& l) {
+  const View &dx = *l.out[0], &y = *l.in[0], &g_out = *l.in[1];
+  return each_line<T>(
+      l,
+      [&](unsigned rows, unsigned packs, const Groups& g, unsigned blocks) {
+        launch(softmax_rows_grad<T, logarithm>, blocks, kThreads, 0, l.stream, dx.as<T>(), y.as<T>(), g_out.as<T>(), rows, packs, g);
+      },
+      [&](const LineSet& lines, const Groups& g, unsigned blocks) {
+        launch(softmax_lines_grad<compute_t<T>, logarithm>, blocks, kThreads, 0, l.stream, dx.data, y.data, g_out.data, lines, g);
+      });
 }
 
 }  // namespace
 
 void register_softmax_cuda() {
-  for (const DType t : {f32, f16, bf16}) add_softmax<float>(t);
-  add_softmax<double>(f64);
+  for_each_type(FloatTypes{}, [](auto tag) {
+    using T = typename decltype(tag)::type;
+    const auto add = [](const char* op, Kernel k) { add_kernel(op, Device::cuda, dtype_v<T>, "lines", k); };
+    add("softmax", forward<T, false>);
+    add("log_softmax", forward<T, true>);
+    add("softmax_grad", backward<T, false>);
+    add("log_softmax_grad", backward<T, true>);
+  });
 }
 
 }  // namespace graft
