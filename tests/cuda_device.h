@@ -2,9 +2,11 @@
 #pragma once
 #include <gtest/gtest.h>
 #include <cstdlib>
+#include <iostream>
 #include "graft/core/cuda.h"
 #ifdef GRAFT_CUDA_EMULATED
 #include "graft/kernels/cuda/emulation/emulation.h"
+#include "graft/kernels/cuda/emulation/traffic.h"
 #endif
 
 namespace graft {
@@ -20,6 +22,7 @@ template <class Base> struct OnCuda : Base {
       cuda::emulation::settings().order = cuda::emulation::Order::random;
       cuda::emulation::settings().streams = cuda::emulation::Streams::random;
     }
+    cuda::emulation::settings().traffic = std::getenv("GRAFT_EMULATE_TRAFFIC");  // printed for every launch
     cuda::emulation::explain_segmentation_faults();
 #endif
   }
@@ -30,6 +33,7 @@ template <class Base> struct OnCuda : Base {
       for (int d = 0; d < cuda::device_count(); ++d) cuda::synchronize(d);
     } catch (const Error&) {  // the fault is reported below
     }
+    for (const auto& t : cuda::emulation::take_traffic()) std::cout << describe(t);
     EXPECT_EQ(cuda::emulation::fault(), "");
     for (const std::string& line : cuda::emulation::take_host_errors()) ADD_FAILURE() << line;
     cuda::emulation::reset();

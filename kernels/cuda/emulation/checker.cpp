@@ -138,6 +138,7 @@ void check(const Access& a) {
     report("memory of another device", a, "of device " + std::to_string(device_of(a.p)));
 
   const Settings& s = settings();
+  if (s.traffic) note_access(a.p, a.bytes, a.write, shared, a.pc);
   const Thread& t = *running.thread;
   const Visit me{uint32_t(running.block.index) * uint32_t(running.block.size) + uint32_t(t.index), uint16_t(t.epoch),
                  uint16_t(t.warp_time), 0};

@@ -24,6 +24,7 @@ struct Settings {
   bool races = true;            // look for them
   bool uninitialised = true;    // look for reads of memory that nothing has written
   bool early_exit = false;      // threads may return while others still come to a barrier (hardware allows it)
+  bool traffic = false;         // count what kernels move (traffic.h)
 };
 inline constexpr int kMaxDevices = 4;
 Settings& settings();

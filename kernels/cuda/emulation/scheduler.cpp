@@ -285,6 +285,8 @@ void run_kernel(const LaunchConfig& c, int device) {
   running.released.assign(size_t(blocks), 0);
   allow_arguments(c.args.get(), c.args_size);
   put_in_order(turns.order, n);
+  const bool traffic = settings().traffic;
+  if (traffic) begin_traffic(c);
   std::vector<int> block_order;
   put_in_order(block_order, blocks);
   for (const int b : block_order) {
@@ -298,7 +300,9 @@ void run_kernel(const LaunchConfig& c, int device) {
       failure = deadlock();
     }
     if (!failure.empty()) break;
+    if (traffic) end_block_traffic();
   }
+  if (traffic) end_traffic();
   running.thread = nullptr;
   if (failure.empty()) return;
   set_fault(failed_with, std::exchange(failure, {}) + ", in " + kernel_name(c.kernel));

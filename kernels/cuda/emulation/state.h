@@ -68,6 +68,8 @@ class OutsideKernel {
 void run_kernel(const LaunchConfig&, int device);
 std::string kernel_name(const void* kernel);   // demangled (symbols.cpp)
 std::string source_line(const void* code);     // "kernels/softmax/cuda.cu:41"
+// The same for many, without what was inlined there: the lines of the functions that exist.
+std::vector<std::string> source_lines(const std::vector<const void*>& code);
 bool on_fiber_stack(const void* p);
 
 // ---- memory (memory.cpp) -------------------------------------------------------------------------------------
@@ -123,5 +125,12 @@ void forget_shared();
 void mark_shared(const void* p, size_t bytes);
 void check_atomic(const void* p, unsigned bytes, void* pc);
 void allow_arguments(const void* p, size_t bytes);  // of the kernel that comes
+
+// ---- what is moved (traffic.cpp), where settings().traffic --------------------------------------------------------
+
+void begin_traffic(const LaunchConfig&);
+void note_access(const void* p, unsigned bytes, bool write, bool shared, const void* pc);
+void end_block_traffic();
+void end_traffic();
 
 }  // namespace graft::cuda::emulation

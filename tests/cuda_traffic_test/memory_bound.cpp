@@ -1,0 +1,78 @@
+#include "graft/core/autograd.h"
+#include "graft/core/ops.h"
+#include "graft/core/random.h"
+#include "graft/optim/adam.h"
+#include "graft/optim/sgd.h"
+#include "measured.h"
+
+namespace graft::traffic_test {
+namespace {
+
+Tensor there(const Shape& shape, DType t) { return ones(shape, {t, Device(Device::cuda)}); }
+
+template <class Optimizer, class Options> auto second_step(const Options& options) {
+  return [options](const Shape& shape) -> std::function<void()> {
+    const Tensor p = there(shape, f32).requires_grad_();
+    sum(p).backward();
+    const auto optimizer = std::make_shared<Optimizer>(Tensors{p}, options);
+    optimizer->step();  // the first one writes what the others read
+    return [=] { optimizer->step(); };
+  };
+}
+template <class Run> auto unary(DType t, Run run) {
+  return [=](const Shape& shape) -> std::function<void()> {
+    return [=, x = there(shape, t)] {
+      const NoGrad quiet;
+      run(x);
+    };
+  };
+}
+template <class Run> auto binary(DType t, Run run) {
+  return [=](const Shape& shape) -> std::function<void()> {
+    return [=, x = there(shape, t), y = there(shape, t)] {
+      const NoGrad quiet;
+      run(x, y);
+    };
+  };
+}
+
+}  // namespace
+
+const std::vector<MemoryBound>& memory_bound() {
+  static const auto add = [](const Tensor& x, const Tensor& y) { x + y; };
+  static const auto rows = [](const Tensor& x) { softmax(x, -1); };
+  static const auto log_rows = [](const Tensor& x) { log_softmax(x, -1); };
+  static const auto norm = [](const Tensor& x) { layer_norm(x, {x.size(-1)}); };
+  static const auto added_norm = [](const Tensor& x, const Tensor& y) { add_layer_norm(x, y, {x.size(-1)}); };
+  static const auto total = [](const Tensor& x) { sum(x, {-1}); };
+  static const auto drop = [](const Tensor& x, const Tensor& y) { dropout(x, 0.1, y); };
+  static const std::vector<MemoryBound> all = {
+      {"copy of a region", f32, 4, 4,
+       [](const Shape& s) -> std::function<void()> {
+         return [x = there({s[0], s[1] + 32}, f32), s] { x.narrow(1, 0, s[1]).contiguous(); };
+       }},
+      {"full", f32, 0, 4, [](const Shape& s) -> std::function<void()> { return [s] { there(s, f32); }; }},
+      {"cast to bf16", f32, 4, 2, unary(f32, [](const Tensor& x) { x.to(bf16); })},
+      {"cast to f32", bf16, 2, 4, unary(bf16, [](const Tensor& x) { x.to(f32); })},
+      {"relu", f32, 4, 4, unary(f32, [](const Tensor& x) { relu(x); })},
+      {"gelu", bf16, 2, 2, unary(bf16, [](const Tensor& x) { gelu(x); })},
+      {"add", f32, 8, 4, binary(f32, add)},
+      {"add", bf16, 4, 2, binary(bf16, add)},
+      {"dropout with a residual", f32, 8, 4, binary(f32, drop)},
+      {"dropout with a residual", bf16, 4, 2, binary(bf16, drop)},
+      {"sum of rows", f32, 4, 0, unary(f32, total)},
+      {"sum of rows", bf16, 2, 0, unary(bf16, total)},
+      {"softmax", f32, 4, 4, unary(f32, rows)},
+      {"softmax", bf16, 2, 2, unary(bf16, rows)},
+      {"log_softmax", f32, 4, 4, unary(f32, log_rows)},
+      {"layer_norm", f32, 4, 4, unary(f32, norm)},
+      {"layer_norm", bf16, 2, 2, unary(bf16, norm)},
+      {"layer_norm of a sum", f32, 8, 8, binary(f32, added_norm)},
+      {"layer_norm of a sum", bf16, 4, 4, binary(bf16, added_norm)},
+      {"SGD with momentum", f32, 12, 8, second_step<optim::SGD>(optim::SGDOptions{.momentum = 0.9})},
+      {"Adam", f32, 16, 12, second_step<optim::Adam>(optim::AdamOptions{})},
+  };
+  return all;
+}
+
+}  // namespace graft::traffic_test
