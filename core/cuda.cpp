@@ -8,6 +8,7 @@
 #include <vector>
 #include "graft/core/error.h"
 #include "graft/kernels/cuda/runtime.h"
+#include "graft/kernels/cuda/vendor.h"
 
 namespace graft::inline v1::cuda {
 
@@ -73,6 +74,12 @@ void need(std::string_view who, Device d) {
   if (d.type != Device::cuda || (available() && d.index < device_count())) [[likely]] return;
   GRAFT_CHECK(available(), ErrorCode::device_unavailable, who, ": no ", to_string(d), ": ", why_not_available());
   fail(ErrorCode::device_unavailable, who, ": no ", to_string(d), ": there are ", device_count(), " devices");
+}
+void use_vendor_libraries(bool on) { vendor::allow(on); }
+std::vector<VendorLibrary> vendor_libraries() {
+  std::vector<VendorLibrary> all;
+  for (const vendor::Library& l : {vendor::find_cublas(), vendor::find_cudnn()}) all.push_back({l.name, l.state, l.loaded});
+  return all;
 }
 void synchronize(int device) {
   use(device);

@@ -3,6 +3,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <vector>
 #include "graft/core/tensor.h"
 
 namespace graft::inline v1::cuda {
@@ -12,6 +13,13 @@ int device_count();                 // 0 where it is not available
 std::string why_not_available();    // "there is no NVIDIA driver, ..."; empty where it is
 // Fails (ErrorCode::device_unavailable) unless `d` can be used by this process; `who` begins the text.
 void need(std::string_view who, Device d);
+// cuBLAS and cuDNN are asked before graft's own kernels where they are installed; a trace (core/profile.h) shows what ran, and why nothing else did.
+void use_vendor_libraries(bool);    // for all threads; false: own kernels
+struct VendorLibrary {
+  std::string name, state;          // "cuBLAS", "13.1.0 (libcublas.so.13)" or why it is not used
+  bool loaded = false;
+};
+std::vector<VendorLibrary> vendor_libraries();
 void synchronize(int device = 0);   // waits for all work of the device; a kernel that failed is reported here
 
 // ---- streams: work of one stream runs in order, work of two at the same time ------------------------------------

@@ -15,9 +15,12 @@ namespace graft {
 template <class Base> struct OnCuda : Base {
   void SetUp() override {
     if (!cuda::available()) GTEST_SKIP() << cuda::why_not_available();
+    const bool vendor = std::getenv("GRAFT_TEST_VENDOR");  // else graft's own kernels
+    cuda::use_vendor_libraries(vendor);
 #ifdef GRAFT_CUDA_EMULATED
     cuda::emulation::settings() = {};
     cuda::emulation::settings().legacy_stream = false;
+    cuda::emulation::settings().vendor_libraries = vendor;
     if (std::getenv("GRAFT_EMULATE_RANDOM")) {  // threads, blocks and streams in random order: ctest runs each test so as well
       cuda::emulation::settings().order = cuda::emulation::Order::random;
       cuda::emulation::settings().streams = cuda::emulation::Streams::random;

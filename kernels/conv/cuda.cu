@@ -43,7 +43,8 @@ template <class C> void add_tiles(DType t) {
 }  // namespace
 
 void register_conv_cuda() {
-  register_conv_direct_cuda();  // asked first: it takes what has few channels
+  register_conv_cudnn_cuda();   // asked first
+  register_conv_direct_cuda();  // before the products: it takes what has few channels
   register_conv_tensor_core_cuda();
   for (const DType t : {f32, f16, bf16}) add_tiles<float>(t);
   add_tiles<double>(f64);

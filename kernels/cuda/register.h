@@ -9,10 +9,12 @@ void register_cuda_kernels();  // all of them; kernels/table.cpp calls it once. 
 void register_attention_cuda();
 void register_attention_tensor_core_cuda();  // part of register_attention_cuda()
 void register_conv_cuda();
-void register_conv_direct_cuda();       // part of register_conv_cuda()
-void register_conv_tensor_core_cuda();  // as well
+void register_conv_cudnn_cuda();        // part of register_conv_cuda()
+void register_conv_direct_cuda();       // as well
+void register_conv_tensor_core_cuda();
 void register_gemm_cuda();
-void register_gemm_tensor_core_cuda();  // part of register_gemm_cuda()
+void register_gemm_cublas_cuda();       // part of register_gemm_cuda()
+void register_gemm_tensor_core_cuda();  // as well
 void register_index_cuda();
 void register_index_put_cuda();  // part of register_index_cuda()
 void register_label_cuda();

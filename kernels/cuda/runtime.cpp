@@ -40,6 +40,13 @@ int multiprocessors(int device) {
   (void)status(cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device));
   return n;
 }
+int capability(int device) {
+  int major = 0, minor = 0;
+  (void)status(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  (void)status(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  return major * 10 + minor;
+}
+int version() { return CUDART_VERSION; }
 Status last_error() { return {int(cudaGetLastError())}; }
 
 #ifdef GRAFT_CUDA_EMULATED

@@ -21,6 +21,8 @@ int count_devices(std::string& why_none);
 Status use_device(int device);  // of the calling thread: everything below refers to it
 Status synchronize_device();
 int multiprocessors(int device);
+int capability(int device);  // 90: compute capability 9.0
+int version();               // of the runtime this was built with: 13000
 Status last_error();  // of launches since the last call; a failed kernel's stays for good
 
 Status allocate(size_t bytes, void** out);

@@ -1,6 +1,8 @@
 // What a build without CUDA has in the place of kernels/cuda/runtime.cpp and register.cpp.
+#include <atomic>
 #include "graft/kernels/cuda/register.h"
 #include "graft/kernels/cuda/runtime.h"
+#include "graft/kernels/cuda/vendor.h"
 
 namespace graft::inline v1 {
 
@@ -18,6 +20,8 @@ int count_devices(std::string& why_none) {
 Status use_device(int) { return kNone; }
 Status synchronize_device() { return kNone; }
 int multiprocessors(int) { return 1; }
+int capability(int) { return 0; }
+int version() { return 0; }
 Status last_error() { return kNone; }
 Status allocate(size_t, void**) { return kNone; }
 Status release(void*) { return kNone; }
@@ -41,4 +45,14 @@ void mark_allocated(Stream, void*, size_t) {}
 void mark_released(Stream, void*, size_t) {}
 
 }  // namespace cuda::runtime
+
+namespace cuda::vendor {
+
+static std::atomic<bool> g_allowed{true};
+void allow(bool on) { g_allowed = on; }
+bool allowed() { return g_allowed; }
+Library find_cublas() { return {.name = "cuBLAS", .state = "not used: " + runtime::describe({})}; }
+Library find_cudnn() { return {.name = "cuDNN", .state = "not used: " + runtime::describe({})}; }
+
+}  // namespace cuda::vendor
 }  // namespace graft

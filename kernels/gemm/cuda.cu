@@ -20,7 +20,8 @@ template <class C> Decline tiles(gemm::MatmulProduct p, const View& out, void* s
 }  // namespace
 
 void register_gemm_cuda() {
-  register_gemm_tensor_core_cuda();  // asked first
+  register_gemm_cublas_cuda();  // asked first
+  register_gemm_tensor_core_cuda();
   const auto add = [](DType t, const char* name, auto run) {
     using Run = decltype(run);
     add_kernel("matmul", Device::cuda, t, name, [](const Launch& l) { return gemm::matmul(l, Run{}); });

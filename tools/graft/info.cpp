@@ -1,5 +1,4 @@
 // info: what this build can do on this machine, and the table of its kernels.
-#include <dlfcn.h>
 #include <algorithm>
 #include <array>
 #include <iostream>
@@ -76,16 +75,9 @@ void print_kernels(const Arguments& a) {
 
 // ---- all of it ---------------------------------------------------------------------------------------------------
 
-// Libraries that GPUs bring along. Kernels are graft's own, whatever is found of the last two.
-constexpr std::array kLibraries{"libcuda.so.1", "libcublas.so.12", "libcudnn.so.9"};
-bool is_found(const char* library) {
-  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_LOCAL);
-  if (handle) ::dlclose(handle);
-  return handle != nullptr;
-}
 Json libraries() {
   Json::Fields all;
-  for (const char* name : kLibraries) all.emplace_back(name, is_found(name));
+  for (const cuda::VendorLibrary& l : cuda::vendor_libraries()) all.emplace_back(l.name, l.state);
   return all;
 }
 std::string cuda_text() {
@@ -109,7 +101,7 @@ int info(const Arguments& a) {
   }
   std::cout << "graft " << kVersion << "\ncpu: " << cpu::name_of(cpu::isa()) << ", " << num_threads() << " threads\ncuda: " << cuda_text()
             << '\n';
-  for (const char* name : kLibraries) std::cout << name << (is_found(name) ? ": found\n" : ": not found\n");
+  for (const cuda::VendorLibrary& l : cuda::vendor_libraries()) std::cout << l.name << ": " << l.state << '\n';
   std::cout << "layer types: " << types << "; `graft info --kernels` lists ops by device and dtype\n";
   return kOk;
 }

@@ -193,6 +193,12 @@ bool is_marked(const void* p, size_t bytes) {
     if (!(global_cells()[i / 4].allocated >> (i & 3) & 1)) return false;
   return true;
 }
+bool is_initialised(const void* p, size_t bytes) {
+  const size_t first = offset_of(p, global_memory);
+  for (size_t i = first; i < first + bytes; ++i)
+    if (!(global_cells()[i / 4].initialised >> (i & 3) & 1)) return false;
+  return true;
+}
 void forget_shared() {
   std::memset(static_cast<void*>(shared_cells()), 0, shared_used / 4 * sizeof(Cell));
   shared_used = 0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace graft::inline v1::cuda::emulation {
@@ -23,6 +24,7 @@ struct Settings {
   bool legacy_stream = true;    // false: work on the default stream is an error of the host
   bool races = true;            // look for them
   bool uninitialised = true;    // look for reads of memory that nothing has written
+  bool vendor_libraries = false;  // stand-ins for cuBLAS and cuDNN are there; graft's kernels are what is to be tested
   bool early_exit = false;      // threads may return while others still come to a barrier (hardware allows it)
   bool traffic = false;         // count what kernels move (traffic.h)
 };
@@ -48,5 +50,6 @@ void mark_released(void* stream, void* p, size_t bytes);
 
 // Work of a vendor library's stand-in, in stream order.
 void enqueue(void* stream, std::function<void()> work);
+void* vendor_function(std::string_view name);  // of a stand-in; null: none has that name
 
 }  // namespace graft::cuda::emulation

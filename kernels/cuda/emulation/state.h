@@ -121,6 +121,7 @@ int& current_device();
 void mark_global(const void* p, size_t bytes, bool initialised);  // they belong to somebody
 void forget_global(const void* p, size_t bytes);  // from now on nobody may touch them
 bool is_marked(const void* p, size_t bytes);      // all of it allocated
+bool is_initialised(const void* p, size_t bytes);
 void forget_shared();
 void mark_shared(const void* p, size_t bytes);
 void check_atomic(const void* p, unsigned bytes, void* pc);
