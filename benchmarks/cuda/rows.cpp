@@ -1,0 +1,68 @@
+// What works on rows and waits for memory: layer norm of a sum, dropout with a residual, softmax cross entropy.
+#include <memory>
+#include "contest.h"
+#include "graft/core/ops.h"
+#include "graft/core/random.h"
+#include "graft/nn/functional.h"
+
+using namespace graft;
+
+namespace contest {
+namespace {
+
+Case add_layer_norm(DType t, int64_t rows, int64_t width) {
+  return {concat("add_layer_norm ", name_of(t), " ", rows, "x", width), {"fused", "unfused"}, [=](bool tiny) {
+            const int64_t n = tiny ? 5 : rows, w = tiny ? 24 : width;
+            const Tensor x = values({n, w}, t, 1), r = values({n, w}, t, 2), weight = values({w}, t, 3), bias = values({w}, t, 4);
+            return Made{{t, 4.0 * double(n * w) * bytes(t), 8.0 * double(n * w)},
+                        {{"fused", [=] {
+                            const AddNormResult y = graft::add_layer_norm(x, r, {w}, weight, bias);
+                            return Tensors{y.values, y.sum};
+                          }},
+                         {"unfused", [=] {
+                            const Tensor sum = x + r;
+                            return Tensors{layer_norm(sum, {w}, weight, bias), sum};
+                          }}},
+                        tolerance(t)};
+          }};
+}
+Case dropout_add(DType t, int64_t count) {
+  return {concat("dropout_add ", name_of(t), " ", count), {"fused", "unfused"}, [=](bool tiny) {
+            const int64_t n = tiny ? 1000 : count;
+            const Tensor x = values({n}, t, 1), r = values({n}, t, 2);
+            // Each of the two draws the same numbers.
+            const auto a = std::make_shared<Generator>(7), b = std::make_shared<Generator>(7);
+            return Made{{t, 3.0 * double(n) * bytes(t), 2.0 * double(n)},
+                        {{"fused", [=] { return Tensors{dropout(x, 0.1, r, a.get())}; }},
+                         {"unfused", [=] { return Tensors{dropout(x, 0.1, {}, b.get()) + r}; }}},
+                        tolerance(t)};
+          }};
+}
+Case cross_entropy(DType t, int64_t rows, int64_t classes) {
+  return {concat("cross_entropy ", name_of(t), " ", rows, "x", classes), {"fused", "unfused"}, [=](bool tiny) {
+            const int64_t n = tiny ? 6 : rows, c = tiny ? 10 : classes;
+            const Tensor x = values({n, c}, t, 1) * 4.0, label = remainder(arange(n, i64) * 7, c).cuda();
+            return Made{{t, double(n * c) * bytes(t), 4.0 * double(n * c)},
+                        {{"fused", [=] { return Tensors{nn::functional::cross_entropy(x, label)}; }},
+                         {"unfused", [=] {
+                            const Tensor low = x - amax(x, {1}, true);
+                            const Tensor logp = low - log(sum(exp(low), {1}, true));
+                            return Tensors{-mean(gather(logp, 1, label.unsqueeze(1)))};
+                          }}},
+                        tolerance(t)};
+          }};
+}
+
+}  // namespace
+
+Cases rows() {
+  Cases all;
+  for (const DType t : {f32, bf16}) {
+    all.push_back(add_layer_norm(t, 16384, 4096));
+    all.push_back(dropout_add(t, int64_t{1} << 26));
+    all.push_back(cross_entropy(t, 16384, 8192));
+  }
+  return all;
+}
+
+}  // namespace contest
