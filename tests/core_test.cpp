@@ -6,6 +6,7 @@
 #include <thread>
 #include <gtest/gtest.h>
 #include "graft/core/autograd.h"
+#include "graft/core/cuda.h"
 #include "graft/core/ops.h"
 
 using namespace graft;
@@ -475,6 +476,21 @@ TEST(Core, storage_may_come_from_elsewhere_and_returns_there) {
   CHECK(mine.live == 1 && (t + t).at({9}) == 6 && mine.live == 1);
   t = Tensor();
   CHECK(mine.live == 0);
+}
+
+TEST(Contract, KD9_without_a_device_cuda_says_why_and_the_cpu_works) {
+  if (cuda::available()) GTEST_SKIP() << "there is a device";
+  EXPECT_EQ(cuda::device_count(), 0);
+  EXPECT_NE(cuda::why_not_available(), "");
+  try {
+    zeros({2}, Device(Device::cuda));
+    ADD_FAILURE() << "a tensor on a device that is not there";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::device_unavailable);
+    EXPECT_NE(std::string(e.what()).find(cuda::why_not_available()), std::string::npos) << e.what();
+  }
+  EXPECT_EQ((ones({2}) + 1.0).select(0, 1).item<float>(), 2);
+  for (const cuda::VendorLibrary& l : cuda::vendor_libraries()) EXPECT_NE(l.state, "") << l.name;  // KD13
 }
 
 }  // namespace

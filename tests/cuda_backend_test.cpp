@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <numeric>
 #include <sstream>
 #include <thread>
@@ -11,6 +12,7 @@
 #include "graft/core/autograd.h"
 #include "graft/core/op.h"
 #include "graft/core/ops.h"
+#include "graft/nn/functional.h"
 #include "graft/nn/linear.h"
 #include "graft/nn/module.h"
 #include "refused.h"
@@ -74,6 +76,18 @@ TEST_F(Cuda, device_memory_is_not_given_out_as_the_hosts) {
 TEST_F(Cuda, KT10_devices_do_not_mix) {
   const Tensor x = zeros({2}), y = zeros({2}, kCuda);
   EXPECT_EQ(message([&] { x + y; }, ErrorCode::device_mismatch), "add: inputs are on different devices: f32[2]@cpu, f32[2]@cuda:0");
+}
+TEST_F(Cuda, KT10_mixed_dtypes_are_the_error_that_they_are_on_cpu) {
+  const std::string text = message([] { matmul(empty({2, 2}, kCuda), empty({2, 2}, {f64, kCuda})); }, ErrorCode::invalid_argument);
+  EXPECT_EQ(text, "matmul: dtypes differ: f32[2,2]@cuda:0, f64[2,2]@cuda:0");
+}
+TEST_F(Cuda, KT11_a_label_out_of_range_is_found_before_the_launch) {
+  const Tensor x = counted({2, 3}).cuda();
+  const auto label = [](int64_t a, int64_t b) { return tensor({double(a), double(b)}).to(i64).cuda(); };
+  EXPECT_TRUE(contains(message([&] { nn::functional::cross_entropy(x, label(0, 3)); }, ErrorCode::index_out_of_range), "label 3 is out of range for 3 classes"));
+  EXPECT_TRUE(contains(message([&] { nn::functional::cross_entropy(x, label(-1, 0)); }, ErrorCode::index_out_of_range), "label -1 is out of range for 3 classes"));
+  EXPECT_TRUE(contains(message([&] { embedding(counted({4, 2}).cuda(), label(0, 4)); }, ErrorCode::index_out_of_range), "index 4 is out of range for 4 rows"));
+  EXPECT_TRUE(std::isfinite(nn::functional::cross_entropy(x, label(-100, 0)).item<double>())) << "the device can be used on";
 }
 TEST_F(Cuda, copies_cross_devices) {
   const Tensor x = zeros({2, 2}, kCuda);
