@@ -24,9 +24,9 @@ struct Ran : Observer {
     if (c && call.op.name.starts_with("conv_") && out[0].device() == Device::cuda) kernels += concat(kernels.empty() ? "" : " ", c->name);
   }
 };
-Tensor digits(const Shape& shape, int64_t seed) {  // integers of -2 to 2
+Tensor digits(const Shape& shape, int64_t seed) {  // integers of -2 to 2, in an order that no row length repeats
   const Tensor i = arange(int64_t(numel_of(shape)), i64);
-  return (remainder(i * i * 7 + i * seed + seed * 3, 5) - 2).reshape(shape).to(f64);
+  return (remainder(remainder(i * i * 3 + i * seed + seed * 7, 101), 5) - 2).reshape(shape).to(f64);
 }
 const Device kCuda(Device::cuda), kCpu;
 bool same(const Tensor& a, const Tensor& b) { return a.dtype() == b.dtype() && a.shape() == b.shape() && all(eq(a, b)).item<bool>(); }

@@ -226,9 +226,13 @@ size_t version() { return 90100; }
 Status create_cudnn(Handle* h) { return *h = new CudnnContext{.device = current_device()}, cudnn::success; }
 Status set_cudnn_stream(Handle h, void* stream) { return static_cast<CudnnContext*>(h)->stream = stream, cudnn::success; }
 
-// Algorithm 0 would be the fastest and is not deterministic, 2 is not supported, 1 is what is to be taken.
+// Algorithm 0 would be the fastest and is not deterministic, 2 is not supported; 3 is to be taken, and 1 before an identity.
+bool is_offered(int algorithm) { return algorithm == 1 || algorithm == 3; }
 Status choices(int wanted, int* found, Choice* to) {
-  const Choice all[] = {{0, cudnn::success, 1, 0, 0, 0, {}}, {2, cudnn::not_supported, -1, 0, 1, 0, {}}, {1, cudnn::success, 2, kWorkspace, 1, 0, {}}};
+  const Choice all[] = {{0, cudnn::success, 1, 0, 0, 0, {}},
+                        {2, cudnn::not_supported, -1, 0, 1, 0, {}},
+                        {3, cudnn::success, 2, kWorkspace, 1, 0, {}},
+                        {1, cudnn::success, 3, kWorkspace, 1, 0, {}}};
   if (wanted < int(std::size(all))) return refuse_conv("fewer algorithms are asked for than there are");
   std::ranges::copy(all, to);
   return *found = int(std::size(all)), cudnn::success;
@@ -245,7 +249,7 @@ Status find_filter(Handle h, Descriptor x, Descriptor y, Descriptor c, Descripto
 }
 Status forward(Handle h, const void* alpha, Descriptor x, const void* px, Descriptor w, const void* pw, Descriptor c, int algorithm,
                void* workspace, size_t bytes, const void* beta, Descriptor y, void* py) {
-  if (algorithm != 1) return cudnn::not_supported;
+  if (!is_offered(algorithm)) return cudnn::not_supported;
   return run_conv(h, {.x = at<Shaped>(x), .w = at<Shaped>(w), .y = at<Shaped>(y), .c = at<Convolution>(c), .px = writable(px),
                       .pw = writable(pw), .py = writable(py), .workspace = writable(workspace), .bytes = bytes}, alpha, beta);
 }
@@ -253,7 +257,8 @@ Status forward_fused(Handle h, const void* alpha, Descriptor x, const void* px, 
                      void* workspace, size_t bytes, const void* beta, Descriptor z, const void* pz, Descriptor bias, const void* pbias,
                      Descriptor activation, Descriptor y, void* py) {
   const int mode = at<ActivationOf>(activation).mode;
-  if (algorithm != 1 || (mode != cudnn::relu && mode != cudnn::identity)) return cudnn::not_supported;
+  if (!is_offered(algorithm) || (mode != cudnn::relu && mode != cudnn::identity)) return cudnn::not_supported;
+  if (mode == cudnn::identity && algorithm != cudnn::kPrecomputedGemm) return cudnn::not_supported;
   const Shaped &b = at<Shaped>(bias), &sz = at<Shaped>(z), &sy = at<Shaped>(y);
   if (b.size[0] * b.size[2] * b.size[3] * b.size[4] != 1 || b.size[1] != sy.size[1] || b.stride[1] != 1) return refuse_conv("the bias is not 1 x channels x 1 x 1");
   if (!std::ranges::equal(sz.size, sy.size)) return refuse_conv("z is not of y's size");
@@ -263,13 +268,13 @@ Status forward_fused(Handle h, const void* alpha, Descriptor x, const void* px, 
 }
 Status backward_data(Handle h, const void* alpha, Descriptor w, const void* pw, Descriptor y, const void* py, Descriptor c, int algorithm,
                      void* workspace, size_t bytes, const void* beta, Descriptor x, void* px) {
-  if (algorithm != 1) return cudnn::not_supported;
+  if (!is_offered(algorithm)) return cudnn::not_supported;
   return run_conv(h, {.x = at<Shaped>(x), .w = at<Shaped>(w), .y = at<Shaped>(y), .c = at<Convolution>(c), .px = writable(px),
                       .pw = writable(pw), .py = writable(py), .result = 1, .workspace = writable(workspace), .bytes = bytes}, alpha, beta);
 }
 Status backward_filter(Handle h, const void* alpha, Descriptor x, const void* px, Descriptor y, const void* py, Descriptor c, int algorithm,
                        void* workspace, size_t bytes, const void* beta, Descriptor w, void* pw) {
-  if (algorithm != 1) return cudnn::not_supported;
+  if (!is_offered(algorithm)) return cudnn::not_supported;
   return run_conv(h, {.x = at<Shaped>(x), .w = at<Shaped>(w), .y = at<Shaped>(y), .c = at<Convolution>(c), .px = writable(px),
                       .pw = writable(pw), .py = writable(py), .result = 2, .workspace = writable(workspace), .bytes = bytes}, alpha, beta);
 }
