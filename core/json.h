@@ -89,10 +89,11 @@ class Json {
   // memory ends while it is copied destroys one that holds none.
   struct Object {
     Fields fields;
-    bool operator==(const Object&) const = default;
+    bool operator==(const Object&) const;
   };
   std::variant<std::monostate, bool, int64_t, double, std::string, List, Object> v_;
 };
+inline bool Json::Object::operator==(const Object&) const = default;  // not before Json is complete, says clang
 
 // Reads an object field by field: errors (malformed) say where they are, and finish() refuses what nobody asked for.
 class JsonReader {
