@@ -1,3 +1,4 @@
+// What the machine can do at most, as the benchmarks measure it: a copy, and products on the tensor cores.
 #include "graft/kernels/cuda/compat.h"
 
 #include "graft/kernels/cuda/tensor_core.h"

@@ -1,3 +1,4 @@
+// The state of the vendor libraries: opened when first asked for, once, and why not.
 #include "graft/kernels/cuda/vendor_library.h"
 
 #include <dlfcn.h>

@@ -1,3 +1,4 @@
+// The table of expected times: for each GPU what memory and arithmetic alone would take, calculated.
 #include <cstdio>
 #include <algorithm>
 #include "measured.h"

@@ -1,3 +1,4 @@
+// Launches that wait for memory, with the traffic that they should cause.
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
 #include "graft/core/random.h"
