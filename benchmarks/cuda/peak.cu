@@ -1,4 +1,4 @@
-// What the machine can do at most, as the benchmarks measure it: a copy, and products on the tensor cores.
+// Sums of products, on the cores and on the tensor cores: the most arithmetic that the machine does, as benchmarks measure it.
 #include "graft/kernels/cuda/compat.h"
 
 #include "graft/kernels/cuda/tensor_core.h"
