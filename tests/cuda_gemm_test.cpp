@@ -58,6 +58,7 @@ TEST_P(CudaGemm, a_long_sum_of_few_results_is_cut_in_parts) {
   const DType t = GetParam();
   expect_product(digits({32, 2048}, 1), digits({2048, 32}, 2), false, true, t, size_of(t) == 2 ? "tensor_cores" : "tiles");
   expect_product(digits({5, 1030}, 1), digits({1030, 3}, 2), false, false, t, "tiles");
+  expect_product(digits({3, 5, 1030}, 1), digits({3, 1030, 3}, 2), false, false, t, "tiles");
 }
 
 TEST_P(CudaGemm, many_tiles_and_a_bias) {

@@ -158,6 +158,7 @@ TEST_F(CudaDraws, weights_that_are_none_are_refused) {
     return std::string();
   };
   EXPECT_NE(message(tensor({1., -1.}), 1, true).find("a weight is negative, infinite or NaN"), std::string::npos);
+  EXPECT_NE(message(tensor({1., double(NAN)}), 1, true).find("a weight is negative"), std::string::npos);
   EXPECT_NE(message(tensor({1., double(INFINITY)}), 1, true).find("a weight is negative"), std::string::npos);
   EXPECT_NE(message(tensor({1., 0., 0.}), 2, false).find("too few weights are positive"), std::string::npos);
   EXPECT_EQ(message(tensor({1., 0., 0.}), 2, true), "");

@@ -94,6 +94,7 @@ TEST_F(CudaTraining, optimizer_steps_are_those_of_the_cpu) {
     SCOPED_TRACE(name_of(t));
     expect_same_steps(t, tolerance, [](const Tensors& p) { return optim::SGD(p, {.lr = 0.1}); });
     expect_same_steps(t, tolerance, [](const Tensors& p) { return optim::SGD(p, {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true}); });
+    expect_same_steps(t, tolerance, [](const Tensors& p) { return optim::SGD(p, {.lr = 0.1, .maximize = true}); });
     expect_same_steps(t, tolerance, [](const Tensors& p) { return optim::Adam(p, {.lr = 0.01}); });
     expect_same_steps(t, tolerance, [](const Tensors& p) { return optim::Adam(p, {.lr = 0.01, .amsgrad = true}); });
     expect_same_steps(t, tolerance, [](const Tensors& p) { return optim::AdamW(p, {.lr = 0.01, .weight_decay = 0.1}); });
