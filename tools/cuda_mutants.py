@@ -28,7 +28,7 @@ REPORT = re.compile(
     r"|misaligned \w+|divergent [\w ]+|deadlock|returned before the barrier|is not in its own mask|names lanes that|shuffle reads lane"
     r"|needs 16-byte alignment|is not 16-byte aligned|work on the default stream|its owner has given back|use after free|outside any allocation"
     r"|exceeds its allocation|static shared memory|illegal memory access|invalid configuration|cudaError\w+")
-WHERE = re.compile(r"\(((?:[\w.-]+/)*[\w.-]+\.(?:cu|h|inc|cpp):\d+)\)")
+WHERE = re.compile(r"\(([\w./-]+\.(?:cu|h|inc|cpp):\d+)\)")
 
 
 def arguments():
