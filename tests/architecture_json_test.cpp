@@ -101,7 +101,7 @@ TEST(ArchitectureJson, every_registered_layer_is_built_again_as_it_was) {
       m->eval();
       for (const nn::Attribute& a : nn::attributes_of(*m)) values[a.name].insert(concat(a.read(*m)));
       const ModulePtr copy = again(*m);
-      const Module &one = *m, &other = *copy;
+      const nn::Module &one = *m, &other = *copy;
       EXPECT_EQ(typeid(other), typeid(one)) << name;
       EXPECT_EQ(nn::repr(*copy), nn::repr(*m));
       EXPECT_EQ(nn::architecture(*copy).dump(), nn::architecture(*m).dump());

@@ -149,7 +149,7 @@ TEST_P(CudaConv, epilogue_whatever_the_layout_of_the_residual) {
 TEST_P(CudaConv, many_positions_are_summed_in_parts) {
   Geometry g{"many positions", 3, 8, 8, {33, 40}, {3, 3}, {1, 1}, {1, 1}, {1, 1}};
   expect_same(g, GetParam(), false, false, false);
-  g.ci = g.co = g.groups = 4;
+  g.n = 5, g.ci = g.co = g.groups = 4;  // more than 16 positions for each of the 256 threads of a weight
   g.products = g.halves = "direct direct direct";
   expect_same(g, GetParam(), false, false, false);
   expect_same(g, GetParam(), true, false, false);
