@@ -73,6 +73,13 @@ TEST_P(CudaGemm, large_tiles_where_there_are_enough_of_them) {
   expect_product(digits({66, 130, 20}, 1), digits({66, 20, 5}, 2), false, false, t, "tiles");
 }
 
+TEST_P(CudaGemm, rows_that_no_pack_divides) {  // parts of wider matrices: sizes in packs, strides not
+  const DType t = GetParam();
+  const Tensor a = digits({64, 73}, 1), b = digits({72, 65}, 2);
+  const Tensor c = matmul(on_cuda(a, t).narrow(1, 0, 72), on_cuda(b, t).narrow(1, 0, 64));
+  EXPECT_TRUE(same(c.to(Device(Device::cpu)), exact(a.narrow(1, 0, 72), b.narrow(1, 0, 64)).to(t)));
+}
+
 TEST_P(CudaGemm, no_products_and_no_results) {
   const DType t = GetParam();
   expect_product(zeros({4, 0}, f64), zeros({0, 3}, f64), false, false, t, "tiles");
