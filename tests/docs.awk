@@ -33,7 +33,7 @@ inside {
 }
 END {
   if (failed) exit 1
-  print "\nstatic void page(docs::Page& docs_page) {\n" statements "}\n"
+  print "\nstatic void page([[maybe_unused]] docs::Page& docs_page) {\n" statements "}\n"
   print "int main() {\n  docs::Page docs_page;\n  try {\n    page(docs_page);\n  } catch (const std::exception& e) {"
   print "    std::cerr << e.what() << '\\n';\n    return 1;\n  }\n  return docs_page.differs();\n}"
 }
