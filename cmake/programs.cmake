@@ -1,14 +1,13 @@
 # Examples, benchmarks and tools: FOLDER/NAME.cpp is the program NAME, with FOLDER/NAME/*.cpp if that exists. HEADERS are
-# precompiled, once for the folder.
+# precompiled, once for the folder; OPTIONS is the function of compiler.cmake that each target is given to.
 
 function(graft_programs folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "EXCEPT;LINK;LIBRARY;HEADERS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OPTIONS;LIBRARY" "EXCEPT;LINK;HEADERS")
+  if(NOT arg_OPTIONS)
+    set(arg_OPTIONS graft_options)
+  endif()
   file(GLOB mains CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp)
   set(programs)
-  set(options graft_options)
-  if(folder STREQUAL "tools")
-    set(options graft_check_options)
-  endif()
   foreach(main ${mains})
     cmake_path(GET main STEM name)
     if(name IN_LIST arg_EXCEPT)
@@ -20,7 +19,7 @@ function(graft_programs folder)
       set(target ${folder}_${name})  # the tool "graft" beside the library, the benchmark "operate" beside the example
     endif()
     add_executable(${target} ${main} ${parts})
-    cmake_language(CALL ${options} ${target})
+    cmake_language(CALL ${arg_OPTIONS} ${target})
     target_link_libraries(${target} PRIVATE ${arg_LIBRARY} ${arg_LINK})
     if(GRAFT_PCH AND programs)
       list(GET programs 0 first)
@@ -54,7 +53,7 @@ if(GRAFT_BUILD_EXAMPLES)
   target_compile_definitions(pretrained PRIVATE GRAFT_DATA_DIR="${PROJECT_SOURCE_DIR}/data")
 endif()
 if(GRAFT_BUILD_TOOLS)
-  graft_programs(tools LIBRARY graft::graft LINK CLI11::CLI11 nlohmann_json::nlohmann_json
+  graft_programs(tools OPTIONS graft_check_options LIBRARY graft::graft LINK CLI11::CLI11 nlohmann_json::nlohmann_json
                  HEADERS <CLI/CLI.hpp> <nlohmann/json.hpp> <graft/nn/nn.h> <graft/surgery/surgery.h>)
   if(GRAFT_INSTALL)
     install(TARGETS tools_graft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} OPTIONAL)  # where it was built

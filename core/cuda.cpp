@@ -16,7 +16,7 @@ void check(runtime::Status, std::string_view what);  // for cuda_memory.cpp, too
 
 namespace {
 
-constexpr int kMost = 16;  // devices
+constexpr int kMost = runtime::kMostDevices;
 
 std::atomic<bool> g_used{false}, g_forked{false};  // whether a device was used; whether this is a child of such a process
 

@@ -49,7 +49,7 @@ void embedding_renorm_(const Tensor& weight, const Tensor& index, double max_nor
 Tensor one_hot(const Tensor&, int64_t num_classes = -1);
 
 // Convolution and pooling over attrs.rank spatial dimensions, of [n, channels, spatial...] or without n. The result lies in
-// memory as the input: channels last stays so.
+// memory as the input: channels last stays so. A residual of the result's shape is added by the same kernel; another broadcasts.
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvAttrs, const Tensor& residual = {});
 // softmax(scale q k^T + mask) v, scale being 1 / sqrt(size of the last dimension) by default; mask: bool (true: takes part) or
 // added; the leading dimensions broadcast.

@@ -30,23 +30,10 @@ ConvAddReLUNd<N>::ConvAddReLUNd(ModulePtr c, ModulePtr a, ModulePtr r, bool resi
     : conv(this, "conv", std::move(c)), add(this, "add", std::move(a)), relu(this, "relu", nullptr), residual_first(residual_first) {
   if (r) relu.put(std::move(r));
 }
-// Would conv(x) have the shape of the residual? Only then they are added without broadcasting.
-template <int N> static bool same_shape(const Tensor& x, const ConvNd<N>& conv, const Tensor& residual) {
-  if (x.dim() != N + 2 || residual.dim() != N + 2 || residual.dtype() != x.dtype()) return false;
-  if (residual.size(0) != x.size(0) || residual.size(1) != conv.out_channels) return false;
-  for (int i = 0; i < N; ++i) {
-    const int64_t reach = conv.dilation[i] * (conv.kernel_size[i] - 1);
-    int64_t pad = 0;  // on both sides together
-    if (conv.padding.kind == Padding<N>::sizes) pad = 2 * conv.padding.amount[i];
-    else if (conv.padding.kind == Padding<N>::same) pad = reach;
-    if (residual.size(2 + i) != (x.size(2 + i) + pad - reach - 1) / conv.stride[i] + 1) return false;
-  }
-  return true;
-}
 template <int N> Tensor ConvAddReLUNd<N>::forward(const Tensor& a, const Tensor& b) {
   const Tensor &x = residual_first ? b : a, &residual = residual_first ? a : b;
   const auto* layer = plain<ConvOf<N>>(conv.module().get());
-  if (layer && plain<Add>(add.module().get()) && (!relu || plain<ReLU>(relu.module().get())) && same_shape<N>(x, *layer, residual))
+  if (layer && plain<Add>(add.module().get()) && (!relu || plain<ReLU>(relu.module().get())))
     return in_one<N>(x, *layer, {.residual = residual, .relu = bool(relu)});
   const Tensor y = conv(x);
   const Tensor sum = residual_first ? add(residual, y) : add(y, residual);

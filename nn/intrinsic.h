@@ -20,8 +20,8 @@ class ConvReLU1d : public ConvReLUNd<1> { public: using ConvReLUNd::ConvReLUNd; 
 class ConvReLU2d : public ConvReLUNd<2> { public: using ConvReLUNd::ConvReLUNd; };
 class ConvReLU3d : public ConvReLUNd<3> { public: using ConvReLUNd::ConvReLUNd; };
 
-// In the place of an Add: relu(add(conv(x), residual)), or without the ReLU. One kernel where the children are plain as above
-// and the residual has the shape of the result; else its parts, one after the other.
+// In the place of an Add: relu(add(conv(x), residual)), or without the ReLU. One kernel where the children are plain as above;
+// else its parts, one after the other.
 template <int N> class ConvAddReLUNd : public ModuleOf<Tensor(const Tensor&, const Tensor&)> {
  public:
   // relu: null for none. residual_first: it is called as add(residual, x).

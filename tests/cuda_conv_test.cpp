@@ -1,6 +1,6 @@
 // Convolutions on cuda: which kernel runs, and geometries, layouts and sizes that the small op cases do not reach. Held against
 // the direct sums in f64 on cpu, which the inputs make exact (small integers), so that every order of summation gives the same.
-#include "cuda_device.h"
+#include "cuda_exact.h"
 #include "graft/core/autograd.h"
 #include "graft/core/op.h"
 #include "graft/core/ops.h"
@@ -9,18 +9,10 @@
 namespace graft {
 namespace {
 
-struct Ran : Observer {
-  std::string kernels, reasons;
-  void declined(const Call&, const Candidate& c, const char* why) override { reasons += concat(c.name, ": ", why, "; "); }
-  void after(const Call& call, std::span<const Tensor> out, const Candidate* c) override {
-    if (c && call.op.name.starts_with("conv_") && out[0].device() == Device::cuda) kernels += concat(kernels.empty() ? "" : " ", c->name);
-  }
+struct Ran : KernelsRun {
+  Ran() : KernelsRun([](std::string_view op) { return op.starts_with("conv_"); }) {}
 };
-Tensor digits(const Shape& shape, int64_t seed) {  // integers of -2 to 2, in an order that no row length repeats
-  const Tensor i = arange(int64_t(numel_of(shape)), i64);
-  return (remainder(remainder(i * i * 3 + i * seed + seed * 7, 101), 5) - 2).reshape(shape).to(f64);
-}
-bool same(const Tensor& a, const Tensor& b) { return a.dtype() == b.dtype() && a.shape() == b.shape() && all(eq(a, b)).item<bool>(); }
+Tensor digits(const Shape& shape, int64_t seed) { return graft::digits(shape, seed, 2); }
 
 struct Geometry {
   const char* name;

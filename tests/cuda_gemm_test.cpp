@@ -1,6 +1,6 @@
 // Products on cuda: which kernel runs, and sizes, layouts and splits that the small op cases do not reach. Held against sums in
 // f64, which the inputs make exact in f32 (small integers), so that every order of summation gives the same number.
-#include "cuda_device.h"
+#include "cuda_exact.h"
 #include "graft/core/op.h"
 #include "graft/core/ops.h"
 #include "graft/kernels/table.h"
@@ -8,20 +8,11 @@
 namespace graft {
 namespace {
 
-struct Ran : Observer {
-  std::string kernel, reasons;
-  void declined(const Call&, const Candidate& c, const char* why) override { reasons += concat(c.name, ": ", why, "; "); }
-  void after(const Call& call, std::span<const Tensor>, const Candidate* c) override {
-    if (c && (call.op.name == "matmul" || call.op.name == "linear")) kernel = c->name;
-  }
+struct Ran : KernelsRun {
+  Ran() : KernelsRun([](std::string_view op) { return op == "matmul" || op == "linear"; }) {}
 };
-// Integers of -3 to 3, in an order that no row length repeats.
-Tensor digits(const Shape& shape, int64_t seed) {
-  const Tensor i = arange(int64_t(numel_of(shape)), i64);
-  return (remainder(remainder(i * i * 3 + i * seed + seed * 5, 101), 7) - 3).reshape(shape).to(f64);
-}
+Tensor digits(const Shape& shape, int64_t seed) { return graft::digits(shape, seed, 3); }
 Tensor on_cuda(const Tensor& x, DType t) { return x.to(t).to(Device(Device::cuda)); }
-bool same(const Tensor& a, const Tensor& b) { return a.dtype() == b.dtype() && a.shape() == b.shape() && all(eq(a, b)).item<bool>(); }
 Tensor exact(const Tensor& a, const Tensor& b) { return matmul(a, b); }  // f64 on cpu: the reference kernel
 
 class CudaGemm : public OnCuda<testing::TestWithParam<DType>> {};

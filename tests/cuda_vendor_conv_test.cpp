@@ -7,6 +7,7 @@
 #include <cudnn.h>
 #endif
 
+#include "cuda_exact.h"
 #include "cuda_vendor.h"
 #include "graft/core/autograd.h"
 #include "graft/core/op.h"
@@ -17,19 +18,11 @@
 namespace graft {
 namespace {
 
-struct Ran : Observer {
-  std::string kernels, reasons;
-  void declined(const Call&, const Candidate& c, const char* why) override { reasons += concat(c.name, ": ", why, "; "); }
-  void after(const Call& call, std::span<const Tensor> out, const Candidate* c) override {
-    if (c && call.op.name.starts_with("conv_") && out[0].device() == Device::cuda) kernels += concat(kernels.empty() ? "" : " ", c->name);
-  }
+struct Ran : KernelsRun {
+  Ran() : KernelsRun([](std::string_view op) { return op.starts_with("conv_"); }) {}
 };
-Tensor digits(const Shape& shape, int64_t seed) {  // integers of -2 to 2, in an order that no row length repeats
-  const Tensor i = arange(int64_t(numel_of(shape)), i64);
-  return (remainder(remainder(i * i * 3 + i * seed + seed * 7, 101), 5) - 2).reshape(shape).to(f64);
-}
+Tensor digits(const Shape& shape, int64_t seed) { return graft::digits(shape, seed, 2); }
 const Device kCuda(Device::cuda), kCpu;
-bool same(const Tensor& a, const Tensor& b) { return a.dtype() == b.dtype() && a.shape() == b.shape() && all(eq(a, b)).item<bool>(); }
 
 struct Geometry {
   const char* name;

@@ -7,6 +7,7 @@
 #include <cublas_v2.h>
 #endif
 
+#include "cuda_exact.h"
 #include "cuda_vendor.h"
 #include "graft/core/op.h"
 #include "graft/core/ops.h"
@@ -17,22 +18,13 @@
 namespace graft {
 namespace {
 
-struct Ran : Observer {
-  std::string kernel, reasons;
-  void declined(const Call&, const Candidate& c, const char* why) override { reasons += concat(c.name, ": ", why, "; "); }
-  void after(const Call& call, std::span<const Tensor>, const Candidate* c) override {
-    if (c && (call.op.name == "matmul" || call.op.name.starts_with("linear"))) kernel = c->name;
-  }
+struct Ran : KernelsRun {
+  Ran() : KernelsRun([](std::string_view op) { return op == "matmul" || op.starts_with("linear"); }) {}
 };
-// Integers of -3 to 3, in an order that no row length repeats.
-Tensor digits(const Shape& shape, int64_t seed) {
-  const Tensor i = arange(int64_t(numel_of(shape)), i64);
-  return (remainder(remainder(i * i * 3 + i * seed + seed * 5, 101), 7) - 3).reshape(shape).to(f64);
-}
+Tensor digits(const Shape& shape, int64_t seed) { return graft::digits(shape, seed, 3); }
 const Device kCuda(Device::cuda), kCpu;
 Tensor on_cuda(const Tensor& x, DType t) { return x.to(t).to(kCuda); }
 Tensor back(const Tensor& x) { return x.to(kCpu); }
-bool same(const Tensor& a, const Tensor& b) { return a.dtype() == b.dtype() && a.shape() == b.shape() && all(eq(a, b)).item<bool>(); }
 
 constexpr char kLibrary[] = "cuBLAS";
 using CudaVendor = WithVendor<testing::Test, kLibrary>;

@@ -57,16 +57,17 @@ void check_conv(const Infer& c, const ConvAttrs& a) {
 }
 
 // Of a convolution, `output_padding` is what the high end is padded more than the low end (padding "same").
-int64_t output_size(const Infer& c, const ConvAttrs& a, int i) {
-  const int64_t in = c.in(0).size[2 + i], span = int64_t(a.dilation[i]) * (c.in(1).size[2 + i] - 1);
-  const int64_t padding = 2 * int64_t(a.padding[i]);
-  if (a.transposed) {
-    const int64_t size = (in - 1) * a.stride[i] - padding + span + a.output_padding[i] + 1;
-    c.check(size > 0, "the output would have size ", size, " in spatial dimension ", i);
-    return size;
-  }
+// Not positive: there is no room for the kernel.
+int64_t result_size(int64_t in, int64_t kernel, const ConvAttrs& a, int i) {
+  const int64_t span = int64_t(a.dilation[i]) * (kernel - 1), padding = 2 * int64_t(a.padding[i]);
+  if (a.transposed) return (in - 1) * a.stride[i] - padding + span + a.output_padding[i] + 1;
   const int64_t room = in + padding + a.output_padding[i] - span - 1;
-  if (room < 0) {
+  return room < 0 ? 0 : room / a.stride[i] + 1;
+}
+int64_t output_size(const Infer& c, const ConvAttrs& a, int i) {
+  const int64_t size = result_size(c.in(0).size[2 + i], c.in(1).size[2 + i], a, i);
+  if (a.transposed) c.check(size > 0, "the output would have size ", size, " in spatial dimension ", i);
+  if (size <= 0) {
     int64_t padded[3], kernel[3];
     for (int d = 0; d < a.rank; ++d) {
       padded[d] = c.in(0).size[2 + d] + 2 * int64_t(a.padding[d]) + a.output_padding[d];
@@ -75,7 +76,7 @@ int64_t output_size(const Infer& c, const ConvAttrs& a, int i) {
     c.check(false, "Calculated padded input size per channel: (", join(padded, a.rank), "). Kernel size: (",
             join(kernel, a.rank), "). Kernel size can't be greater than actual input size");
   }
-  return room / a.stride[i] + 1;
+  return size;
 }
 
 void infer_forward(Infer& c) {
@@ -102,6 +103,17 @@ void infer_grad(Infer& c) {
   const auto& a = c.attrs<ConvGradAttrs>();
   set_shape(c.out(), a.size);
   lay_out(c, a.channels_last);
+}
+
+// Has the residual the result's shape? Only then is it added inside of the kernel.
+bool has_results_shape(const Tensor& residual, const Tensor& x, const Tensor& weight, const ConvAttrs& a) {
+  const int batch = x.dim() - a.rank - 1;  // 1, or 0 without a batch
+  if ((batch != 0 && batch != 1) || weight.dim() != a.rank + 2 || residual.dim() != x.dim() || residual.dtype() != x.dtype()) return false;
+  if (batch == 1 && residual.size(0) != x.size(0)) return false;
+  if (residual.size(batch) != (a.transposed ? weight.size(1) * a.groups : weight.size(0))) return false;
+  for (int i = 0; i < a.rank; ++i)
+    if (residual.size(batch + 1 + i) != result_size(x.size(batch + 1 + i), weight.size(2 + i), a, i)) return false;
+  return true;
 }
 
 ConvAttrs bare(ConvAttrs a) {
@@ -180,13 +192,14 @@ Tensor activate(const Tensor& y, Activation activation) {
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvAttrs a, const Tensor& residual) {
   GRAFT_CHECK(x.defined() && weight.defined(), "convolution: an input is undefined");
+  const bool recorded = (residual.defined() || a.activation != Activation::none) && records({&x, &weight, &bias, &residual});
+  if (recorded || (residual.defined() && !has_results_shape(residual, x, weight, a))) {
+    const Tensor y = convolution(x, weight, bias, bare(a), {});
+    return activate(residual.defined() ? y + residual : y, a.activation);
+  }
   if (x.dim() == a.rank + 1) {  // without a batch
     const auto batch = [](const Tensor& t) { return t.defined() ? t.unsqueeze(0) : t; };
     return convolution(batch(x), weight, bias, a, batch(residual)).squeeze(0);
-  }
-  if ((residual.defined() || a.activation != Activation::none) && records({&x, &weight, &bias, &residual})) {
-    const Tensor y = convolution(x, weight, bias, bare(a), {});
-    return activate(residual.defined() ? y + residual : y, a.activation);
   }
   a.has_bias = bias.defined();
   a.has_residual = residual.defined();

@@ -18,6 +18,7 @@ std::string describe(Status);
 
 // Devices that can be used; where there are none, why. May be called without a driver.
 int count_devices(std::string& why_none);
+inline constexpr int kMostDevices = 16;  // more of them are not used
 Status use_device(int device);  // of the calling thread: everything below refers to it
 Status synchronize_device();
 int multiprocessors(int device);

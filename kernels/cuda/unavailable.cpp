@@ -48,9 +48,7 @@ void mark_released(Stream, void*, size_t) {}
 
 namespace cuda::vendor {
 
-static std::atomic<bool> g_allowed{true};
-void allow(bool on) { g_allowed = on; }
-bool allowed() { return g_allowed; }
+void allow(bool) {}
 Library find_cublas() { return {.name = "cuBLAS", .state = "not used: " + runtime::describe({})}; }
 Library find_cudnn() { return {.name = "cuDNN", .state = "not used: " + runtime::describe({})}; }
 

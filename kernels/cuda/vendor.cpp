@@ -13,7 +13,6 @@ namespace graft::inline v1::cuda::vendor {
 
 static std::atomic<bool> g_allowed{true};
 void allow(bool on) { g_allowed.store(on, std::memory_order_relaxed); }
-bool allowed() { return g_allowed.load(std::memory_order_relaxed); }
 
 #ifdef GRAFT_CUDA_EMULATED
 static bool present() { return emulation::settings().vendor_libraries; }
@@ -41,7 +40,7 @@ size_t workspace_limit(int, size_t wanted) { return wanted; }
 #endif
 
 Decline switched_off() {
-  if (!allowed()) return "vendor libraries are switched off";
+  if (!g_allowed.load(std::memory_order_relaxed)) return "vendor libraries are switched off";
   return present() ? kRan : "the emulated device has a stand-in that tests switch on";
 }
 

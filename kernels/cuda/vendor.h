@@ -7,7 +7,6 @@
 namespace graft::inline v1::cuda::vendor {
 
 void allow(bool);  // for all threads; at first they are
-bool allowed();
 
 struct Library {
   std::string name, state;  // "cuBLAS", "13.1.0 (libcublas.so.13)" or "not loaded: ..."

@@ -148,17 +148,12 @@ Decline with_epilogue(const Cublas& c, const Gemm& g, const Types& t, cublas::Ha
 
 }  // namespace
 
-Library find_cublas() {
-  Library l{.name = "cuBLAS", .state = {}};
-  const Decline off = switched_off();
-  l.loaded = !off && library().why_not.empty();
-  l.state = l.loaded ? library().version : std::string("not loaded: ") + (off ? off : library().why_not);
-  return l;
-}
+Library find_cublas() { return state_of("cuBLAS", &library); }
 
 Decline multiply(const Gemm& g, const View& out, void* stream) {
   if (const Decline why = why_not()) return why;
   Types t{};
+  if (std::max({g.m, g.n, g.k, g.batches}) > INT32_MAX) return "cuBLAS counts rows and columns in 32 bits";
   if (!types_of(g.dtype, t)) return "cuBLAS has no products of this dtype";
   const bool finished = g.bias || g.epilogue != Epilogue::none;
   if (finished && g.dtype != f32 && g.dtype != f16 && g.dtype != bf16) return "cuBLASLt finishes products of f32, f16 and bf16 only";

@@ -125,21 +125,26 @@ Decline choose(const Cudnn& c, const Conv& v, cudnn::Handle h, Descriptors& d, c
   return "cuDNN has no algorithm for it that gives the same sums every time";
 }
 
+// Does an element lie further from the first than 32 bits can count? cuDNN's sizes and strides are ints.
+bool is_large(const Conv& v) {
+  const auto reach = [&](const Image& image, int64_t channels, const int64_t (&sizes)[3]) {
+    int64_t last = (v.n - 1) * image.stride[0] + (channels - 1) * image.stride[1];
+    for (int i = 0; i < v.rank; ++i) last += (sizes[i] - 1) * image.stride[2 + i];
+    return std::max(last, std::max(v.n, channels));
+  };
+  return std::max(reach(v.x, v.ci, v.in), reach(v.y, v.co, v.out)) > INT32_MAX || (v.residual.data && reach(v.residual, v.co, v.out) > INT32_MAX);
+}
+
 }  // namespace
 
-Library find_cudnn() {
-  const Decline off = switched_off();
-  Library l{.name = "cuDNN", .state = {}};
-  l.loaded = !off && cudnn_library().why_not.empty();
-  l.state = l.loaded ? cudnn_library().version : std::string("not loaded: ") + (off ? off : cudnn_library().why_not);
-  return l;
-}
+Library find_cudnn() { return state_of("cuDNN", &cudnn_library); }
 
 Decline convolve(const Conv& v, const View& out, void* stream) {
   if (const Decline off = switched_off()) return off;
   const Cudnn& c = cudnn_library();
   static const auto* reason = new std::string("cuDNN is not loaded: " + c.why_not);
   if (!c.why_not.empty()) return reason->c_str();
+  if (is_large(v)) return "cuDNN counts elements in 32 bits";
   if (v.residual.data && !v.bias) return "cuDNN adds a residual only together with a bias";
   if (v.relu && !v.bias) return "cuDNN ends in an activation only together with a bias";
   const Handle h(cudnn_handles(), out.device.index, make_cudnn_handle);

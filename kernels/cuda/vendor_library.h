@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 #include <vector>
+#include "graft/kernels/cuda/runtime.h"
 #include "graft/kernels/cuda/vendor.h"
 
 namespace graft::inline v1::cuda::vendor {
@@ -30,6 +31,14 @@ template <class Functions, size_t n> Functions find_functions(Opened& from, cons
   return std::bit_cast<Functions>(found);
 }
 
+// L has version and why_not, of which one is empty. A library that is switched off is not opened for this.
+template <class L> Library state_of(const char* name, const L& (*library)()) {
+  const Decline off = switched_off();
+  if (off) return {.name = name, .state = std::string("not loaded: ") + off};
+  const L& l = library();
+  return {.name = name, .state = l.why_not.empty() ? l.version : "not loaded: " + l.why_not, .loaded = l.why_not.empty()};
+}
+
 // A handle serves one thread at a time; what was asked of it lies in the stream when the call returns, with a workspace that
 // goes on in the order of that stream, so that the next may use it for another. They are never destroyed.
 class HandlePool {
@@ -51,9 +60,8 @@ class HandlePool {
   }
 
  private:
-  static constexpr int kMost = 16;  // devices
   std::mutex mutex_;
-  std::array<std::vector<void*>, kMost> idle_;
+  std::array<std::vector<void*>, runtime::kMostDevices> idle_;
 };
 class Handle {  // for a scope; null where none could be made
  public:
