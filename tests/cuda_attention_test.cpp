@@ -43,7 +43,7 @@ std::vector<Case> cases() {
       {"one query", {2, 1, 16}, {2, 90, 16}, {2, 90, 16}},
       {"no keys", {2, 20, 16}, {2, 0, 16}, {2, 0, 16}, false, {}, "tensor_cores"},
       {"no queries", {2, 0, 16}, {2, 9, 16}, {2, 9, 16}, false, {}, "tensor_cores"},
-      {"no columns", {2, 5, 0}, {2, 9, 0}, {2, 9, 3}},
+      {"no columns, several tiles of keys", {2, 70, 0}, {2, 150, 0}, {2, 150, 3}},
   };
 }
 

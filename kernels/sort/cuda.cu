@@ -102,8 +102,7 @@ __device__ inline Key<T> select_key(const T* x, unsigned n, bool descending, uns
   K prefix = 0, known = 0;
   const unsigned t = threadIdx.x;
   for (int shift = kKeyBits<T> - 8; shift >= 0; shift -= 8) {
-    __syncthreads();
-    count[t] = 0;
+    count[t] = 0;  // which this thread alone has read
     __syncthreads();
     for (unsigned i = t; i < n; i += kThreads) {
       const K key = key_of(x[i], descending);
