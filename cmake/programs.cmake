@@ -55,6 +55,9 @@ endif()
 if(GRAFT_BUILD_TOOLS)
   graft_programs(tools OPTIONS graft_check_options LIBRARY graft::graft LINK CLI11::CLI11 nlohmann_json::nlohmann_json
                  HEADERS <CLI/CLI.hpp> <nlohmann/json.hpp> <graft/nn/nn.h> <graft/surgery/surgery.h>)
+  if(GRAFT_UNITY)
+    set_target_properties(graft_conformance PROPERTIES UNITY_BUILD ON)
+  endif()
   if(GRAFT_INSTALL)
     install(TARGETS tools_graft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} OPTIONAL)  # where it was built
   endif()

@@ -1,13 +1,15 @@
 #include "graft/nn/activation.h"
 
+#include "graft/core/op.h"
 #include "graft/nn/functional.h"
 #include "graft/nn/registry.h"
 
 namespace graft::inline v1::nn {
 
 Tensor InplaceLayer::forward(const Tensor& x) {
-  const Tensor y = compute(x);
-  return inplace ? x.copy_(y) : y;
+  if (!inplace) return compute(x);
+  const bool keeps = derivative_reads_input() && x.requires_grad() && is_grad_enabled();
+  return x.copy_(compute(keeps ? x.clone() : x));
 }
 std::string InplaceLayer::extra_repr() const {
   const std::string text = options();

@@ -28,6 +28,7 @@ class InplaceLayer : public Layer {
  protected:
   explicit InplaceLayer(bool inplace) : inplace(inplace) {}
   virtual Tensor compute(const Tensor& x) const = 0;
+  virtual bool derivative_reads_input() const { return true; }  // then a copy of it is kept while gradients are recorded
   virtual std::string options() const { return {}; }
 };
 template <Tensor (*function)(const Tensor&)> class InplaceElementwise : public InplaceLayer {
@@ -37,7 +38,13 @@ template <Tensor (*function)(const Tensor&)> class InplaceElementwise : public I
  protected:
   Tensor compute(const Tensor& x) const override { return function(x); }
 };
-class ReLU : public InplaceElementwise<graft::relu> { public: using InplaceElementwise::InplaceElementwise; };
+class ReLU : public InplaceElementwise<graft::relu> {
+ public:
+  using InplaceElementwise::InplaceElementwise;
+
+ protected:
+  bool derivative_reads_input() const override { return false; }
+};
 class SELU : public InplaceElementwise<graft::selu> { public: using InplaceElementwise::InplaceElementwise; };
 class SiLU : public InplaceElementwise<graft::silu> { public: using InplaceElementwise::InplaceElementwise; };
 class Mish : public InplaceElementwise<graft::mish> { public: using InplaceElementwise::InplaceElementwise; };

@@ -89,6 +89,16 @@ static void check_slot(std::string_view name, size_t group, size_t k, const Slot
               " is ", s.param.view(), " but its gradient is ", grad.view());
 }
 
+// A model may have moved, or changed its dtype, since its optimizer's last step.
+static void bring_to(const Tensor& param, State& s, std::string_view name, size_t group, size_t k) {
+  for (Tensor& b : s.buffers) {
+    if (!b.defined()) continue;
+    GRAFT_CHECK(same_sizes(b.view(), param.view()), ErrorCode::shape_mismatch, name, ": parameter ", k, " of group ", group, " is ",
+                param.view(), " but its state is ", b.view(), "; make the optimizer anew");
+    if (b.dtype() != param.dtype() || b.device() != param.device()) [[unlikely]] b = b.to(param.dtype()).to(param.device());
+  }
+}
+
 // The slots that have a gradient, by group, dtype and device: nearly always one batch a group.
 std::vector<Optimizer::Batch> Optimizer::batches() {
   std::vector<Batch> all;
@@ -106,6 +116,7 @@ std::vector<Optimizer::Batch> Optimizer::batches() {
       batch->slots.push_back(&s);
       batch->grads.push_back(grad);
       batch->states.push_back(prepare(g, s));
+      bring_to(s.param, batch->states.back(), name(), g, k);
       ++batch->states.back().step;
     }
   return all;

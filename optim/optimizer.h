@@ -40,8 +40,8 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   // Updates every parameter that has a gradient; one without is left alone, its state too (no decay).
-  // Errors before anything is changed: a parameter that its model has lost (stale_parameter), a gradient whose shape,
-  // dtype or device is not the parameter's.
+  // Its state follows it to another device or dtype. Errors before anything is changed: a parameter that its model has lost
+  // (stale_parameter), a gradient whose shape, dtype or device is not the parameter's, a state of another shape.
   void step();
   Tensor step(const std::function<Tensor()>& closure);  // runs it with gradients enabled and returns the loss
   void zero_grad(bool set_to_none = true);

@@ -64,19 +64,31 @@ TEST_P(CudaBlocks, softmax) {
   expect_close(softmax(odd.to(GetParam()).to(kCuda), 1), softmax(odd.to(GetParam()), 1));
 }
 
-TEST_P(CudaBlocks, norms) {
-  const Tensor w = waves({33}, 0.2), b = waves({33}, 0.3);
-  const DType s = GetParam() == f64 ? f64 : f32;
-  const auto in = [s](const Tensor& t) { return t.to(s); };
-  for (const bool last : {false, true})
-    for (const Shape& shape : {Shape{5, 33, 70}, Shape{3, 33, 6, 7}, Shape{300, 33}}) {
+TEST_P(CudaBlocks, batch_norm) {
+  const DType type = GetParam() == f64 ? f64 : f32;
+  const auto in = [type](const Tensor& t) { return t.to(type); };
+  // Planes of whole packs or not, channels that go in packs or not; of the last three, several blocks have a share of a channel.
+  for (const Shape& shape : {Shape{5, 33, 70}, Shape{3, 33, 6, 7}, Shape{5, 3, 72}, Shape{3, 32, 5, 7}, Shape{300, 33}, Shape{40, 32},
+                             Shape{1, 700, 3}, Shape{9, 3, 1001}, Shape{9, 2, 8000}, Shape{9000, 3}})
+    for (const bool last : {false, true}) {
       if (last && shape.rank() == 2) continue;
       SCOPED_TRACE(concat("batch norm of ", shape, last ? ", channels last" : ""));
+      const Tensor w = waves({shape[1]}, 0.2), b = waves({shape[1]}, 0.3), mean = waves({shape[1]}, 0.4), var = waves({shape[1]}, 0.5) + 1.5;
       expect_same({waves(shape, 0.1), w, b}, [&](const Tensors& x) {
         return F::batch_norm(x[0], {}, {}, in(x[1]), in(x[2]), {.training = true});
       }, last);
+      expect_same({waves(shape, 0.1)}, [](const Tensors& x) { return F::batch_norm(x[0], {}, {}, {}, {}, {.training = true}); }, last);
+      expect_same({waves(shape, 0.1), w, b}, [&](const Tensors& x) {
+        return F::batch_norm(x[0], in(mean).to(x[0].device()), in(var).to(x[0].device()), in(x[1]), in(x[2]), {.training = false});
+      }, last);
     }
-  expect_same({waves({1, 700, 3}, 0.1)}, [](const Tensors& x) { return F::batch_norm(x[0], {}, {}, {}, {}, {.training = true}); });
+  expect_same({waves({2 * 3 * 64 + 1}, 0.1)}, [](const Tensors& x) {  // whole packs that do not lie on 16 bytes
+    return F::batch_norm(x[0].narrow(0, 1, 2 * 3 * 64).reshape({2, 3, 64}), {}, {}, {}, {}, {.training = true});
+  });
+}
+TEST_P(CudaBlocks, norms) {
+  const DType type = GetParam() == f64 ? f64 : f32;
+  const auto in = [type](const Tensor& t) { return t.to(type); };
   expect_same({waves({70, 300}, 0.1), waves({300}, 0.2), waves({300}, 0.3)},
               [&](const Tensors& x) { return layer_norm(x[0], {300}, in(x[1]), in(x[2])); });
   expect_same({waves({300, 9}, 0.1), waves({9}, 0.2), waves({9}, 0.3)}, [&](const Tensors& x) { return layer_norm(x[0], {9}, in(x[1]), in(x[2])); });
@@ -104,6 +116,17 @@ TEST_P(CudaBlocks, reductions) {
       EXPECT_TRUE(all(eq(there.indices.to(kCpu), here.indices)).item<bool>()) << d;
       EXPECT_TRUE(all(eq(low_there.indices.to(kCpu), low.indices)).item<bool>()) << d;
     }
+  for (const auto& [shape, dim] : {std::pair{Shape{3, 40000}, 1}, {Shape{9001, 3}, 0}}) {  // several blocks have a share of an output
+    SCOPED_TRACE(concat(shape, " over ", dim));
+    const Tensor equals = (remainder(arange(int64_t(numel_of(shape)), i64) * 7, 11) - 5).reshape(shape).to(GetParam());
+    const MaxResult here = max(equals, dim), there = max(equals.to(kCuda), dim);
+    expect_close(there.values, here.values);
+    EXPECT_TRUE(all(eq(there.indices.to(kCpu), here.indices)).item<bool>());
+    const Tensor x = waves(shape, 0.1).to(GetParam());
+    expect_close(mean(x.to(kCuda), {dim}), mean(x, {dim}));
+    expect_close(var(x.to(kCuda), {dim}), var(x, {dim}));
+    expect_close(amin(x.to(kCuda), {dim}), amin(x, {dim}));
+  }
   expect_same({waves({300, 40}, 0.1)}, [](const Tensors& t) { return cumsum(t[0], 1); });
   expect_same({waves({40, 300}, 0.1)}, [](const Tensors& t) { return cumsum(t[0], 0); });
   const Tensor bytes = (remainder(arange(3000, i64) * 7, 200) + 50).to(DType::u8).reshape({3, 1000});

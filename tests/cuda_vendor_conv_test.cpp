@@ -131,6 +131,27 @@ TEST_P(CudaVendorConv, what_it_cannot_read_goes_to_graft) {
   EXPECT_NE(ran.reasons.find("cudnn: the weights have gaps"), std::string::npos) << ran.reasons;
   EXPECT_TRUE(same(y.to(kCpu), convolution(x, w.slice(3, 0, 6, 2), {}, ConvAttrs()).to(t)));
 }
+#ifdef GRAFT_CUDA_EMULATED
+TEST_P(CudaVendorConv, an_algorithm_is_searched_once_for_every_geometry) {
+  const NoGrad quiet;
+  const Tensor w = digits({6, 3, 3, 3}, 2).to(GetParam()).to(kCuda);
+  const auto searches = [&](const Tensor& x, int32_t padding) {
+    ConvAttrs a;
+    a.padding[0] = a.padding[1] = padding;
+    const size_t before = cuda::emulation::algorithm_searches();
+    const Tensor there = x.to(kCuda);
+    EXPECT_TRUE(same(convolution(there, w, {}, a).to(kCpu), convolution(x, w.to(kCpu), {}, a)));
+    return cuda::emulation::algorithm_searches() - before;
+  };
+  const Tensor x = digits({2, 3, 11, 13}, 1).to(GetParam()), wider = digits({2, 3, 11, 14}, 1).to(GetParam());
+  EXPECT_EQ(searches(x, 1), 1U);
+  EXPECT_EQ(searches(x * 2.0, 1), 0U);  // in another place
+  EXPECT_EQ(searches(x, 2), 1U);
+  EXPECT_EQ(searches(wider, 1), 1U);
+  EXPECT_EQ(searches(channels_last(x), 1), 1U);
+  EXPECT_EQ(searches(x, 1), 0U);
+}
+#endif
 TEST_P(CudaVendorConv, KD13_without_the_library_own_kernels_run_and_say_so) {
   const NoGrad quiet;
   const Tensor x = digits({2, 4, 5, 6}, 1).to(GetParam()), w = digits({6, 4, 3, 3}, 2).to(GetParam());

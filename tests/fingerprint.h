@@ -11,8 +11,8 @@ namespace graft_test {
 inline void print_bytes(std::ostream& o, const graft::Tensor& t) {
   if (!t.defined()) return void(o << " none");
   const graft::NoGrad quiet;
-  const graft::Tensor c = t.detach().contiguous();
-  o << ' ' << c.view() << ':' << std::hex;
+  const graft::Tensor c = t.detach().cpu().contiguous();
+  o << ' ' << t.device() << ' ' << c.view() << ':' << std::hex;
   const auto* p = reinterpret_cast<const unsigned char*>(c.view().data);
   for (int64_t i = 0; i < c.nbytes(); ++i) o << int(p[i]) << ',';
   o << std::dec;

@@ -101,6 +101,26 @@ TEST(Layers, N21_layers_print_as_PyTorch_prints_them) {
   for (size_t i = 0; i < layers.size(); ++i) EXPECT_EQ(repr(*layers[i]), expected[i]);
 }
 
+TEST(Layers, activations_that_write_into_their_input_train_as_the_others_do) {
+  const Tensor values = tensor({-4.0, -1.5, -0.3, 0.0, 0.2, 0.9, 2.0, 7.0}, f64), slopes = tensor({1.0, -2.0, 3.0, 0.5, -1.0, 2.0, 0.25, 4.0}, f64);
+  for (const char* name : {"ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardsigmoid", "Hardswish", "LeakyReLU", "ELU", "CELU", "Threshold", "Hardtanh"}) {
+    SCOPED_TRACE(name);
+    Tensors results, gradients;
+    for (const bool inplace : {false, true}) {
+      Args args{{"inplace", inplace}};
+      if (std::string_view(name) == "Threshold") args = {0.1, 20.0, {"inplace", inplace}};
+      const auto layer = build_as<Layer>(name, args);
+      const Tensor leaf = values.clone().requires_grad_(), x = leaf * 1.0, y = (*layer)(x);
+      EXPECT_EQ(x.data<double>() == y.data<double>(), inplace);
+      sum(y * slopes).backward();
+      results.push_back(y.detach());
+      gradients.push_back(leaf.grad());
+    }
+    EXPECT_TRUE(all(eq(results[1], results[0])).item<bool>());
+    EXPECT_TRUE(all(eq(gradients[1], gradients[0])).item<bool>()) << gradients[1] << " and not " << gradients[0];
+  }
+}
+
 TEST(Layers, sequences_take_pools_and_transposed_convolutions_and_a_pool_may_return_indices) {
   auto net = make<Sequential>(make<MaxPool2d>(2), make<ConvTranspose2d>(1, 1, 2, 2), make<AdaptiveMaxPool2d>(3));
   EXPECT_EQ((*net)(ones({1, 1, 8, 8})).shape(), Shape({1, 1, 3, 3}));

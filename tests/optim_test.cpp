@@ -151,6 +151,33 @@ TEST(Contract, KP3_a_gradient_of_another_shape_or_dtype_is_refused_before_any_ch
   EXPECT_EQ(p.at({0}), 1);
 }
 
+TEST(Optim, the_state_of_a_parameter_follows_it_to_another_dtype) {
+  for (const auto& make : {+[](const Tensors& p) -> std::unique_ptr<Optimizer> { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.5, .momentum = 0.5}); },
+                           +[](const Tensors& p) -> std::unique_ptr<Optimizer> { return std::make_unique<Adam>(p, AdamOptions{.lr = 0.5}); }}) {
+    const Tensor p = leaf({1, 2, 3, 4, 5}, f32), all_f64 = leaf({1, 2, 3, 4, 5});
+    const auto changes = make({p}), stays = make({all_f64});
+    for (int step = 0; step < 3; ++step) {
+      if (step == 1) p.set_data(p.detach().to(f64));
+      for (const Tensor& t : {p, all_f64}) t.set_grad(full({5}, 0.5 * (step + 1), t.dtype()));
+      changes->step();
+      stays->step();
+    }
+    EXPECT_EQ(changes->state(p)->buffers[0].dtype(), f64);
+    EXPECT_LE(max_difference(p, all_f64), 1e-5) << changes->name();  // the first step was made in f32
+  }
+}
+TEST(Optim, a_state_of_another_shape_than_its_parameter_is_refused) {
+  const Tensor p = leaf({1, 2}), q = leaf({3});
+  SGD sgd({q, p}, {.lr = 1, .momentum = 0.5});
+  for (const Tensor& t : {p, q}) t.set_grad(ones(t.shape(), f64));
+  sgd.step();
+  p.set_data(ones({3}, f64));
+  p.set_grad(ones({3}, f64));
+  EXPECT_NE(message([&] { sgd.step(); }, ErrorCode::shape_mismatch).find("parameter 1 of group 0 is f64[3]@cpu but its state is f64[2]@cpu"),
+            std::string::npos);
+  EXPECT_EQ(q.at({0}), 2);
+}
+
 TEST(Contract, KP5_hyperparameters_out_of_range_are_refused) {
   const Tensor p = leaf({1});
   const double nan = std::nan("");

@@ -10,6 +10,7 @@ void register_cuda_kernels() {
   register_label_cuda();
   register_move_cuda();
   register_norm_cuda();
+  register_batch_norm_cuda();
   register_optimizer_cuda();
   register_pointwise_cuda();
   register_pool_cuda();

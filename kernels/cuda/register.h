@@ -20,6 +20,7 @@ void register_index_put_cuda();  // part of register_index_cuda()
 void register_label_cuda();
 void register_move_cuda();
 void register_norm_cuda();
+void register_batch_norm_cuda();
 void register_optimizer_cuda();
 void register_pool_cuda();
 void register_random_cuda();

@@ -1,5 +1,9 @@
-// Convolutions by cuDNN: the functions of its first interface, which choose an algorithm by its heuristics at every call.
+// Convolutions by cuDNN: the functions of its first interface. Its heuristics, which cost more than a small convolution, are
+// asked once for every geometry.
 #include <algorithm>
+#include <array>
+#include <map>
+#include <mutex>
 #include "graft/kernels/cuda/cudnn.h"
 #include "graft/kernels/cuda/vendor_library.h"
 #include "graft/kernels/cuda/workspace.h"
@@ -125,6 +129,37 @@ Decline choose(const Cudnn& c, const Conv& v, cudnn::Handle h, Descriptors& d, c
   return "cuDNN has no algorithm for it that gives the same sums every time";
 }
 
+// All that a choice depends on: of a convolution, everything but where its tensors lie.
+using Geometry = std::array<int64_t, 45>;
+Geometry geometry_of(const Conv& v, int device) {
+  Geometry all{};
+  size_t n = 0;
+  const auto take = [&](std::initializer_list<int64_t> some) {
+    for (const int64_t x : some) all[n++] = x;
+  };
+  take({int64_t(v.result), int64_t(v.dtype), v.rank, v.n, v.ci, v.co, v.groups, v.channels_inside, v.bias != nullptr, v.relu, v.residual.data != nullptr, device});
+  for (const auto* sizes : {&v.in, &v.out, &v.k, &v.pad, &v.stride, &v.dilation})
+    for (int i = 0; i < v.rank; ++i) take({(*sizes)[i]});
+  for (const Image* image : {&v.x, &v.y, &v.residual})
+    for (int i = 0; i < 2 + v.rank; ++i) take({image->stride[i]});
+  return all;
+}
+Decline choose_once(const Cudnn& c, const Conv& v, int device, cudnn::Handle h, Descriptors& d, cudnn::Choice& chosen) {
+  static std::mutex mutex;
+  static auto* known = new std::map<Geometry, cudnn::Choice>;
+  constexpr size_t most = 4096;  // of shapes that never come back, too
+  const Geometry geometry = geometry_of(v, device);
+  {
+    const std::lock_guard lock(mutex);
+    if (const auto at = known->find(geometry); at != known->end()) return chosen = at->second, kRan;
+  }
+  if (const Decline why = choose(c, v, h, d, chosen)) return why;
+  const std::lock_guard lock(mutex);
+  if (known->size() >= most) known->clear();
+  known->emplace(geometry, chosen);
+  return kRan;
+}
+
 // Does an element lie further from the first than 32 bits can count? cuDNN's sizes and strides are ints.
 bool is_large(const Conv& v) {
   const auto reach = [&](const Image& image, int64_t channels, const int64_t (&sizes)[3]) {
@@ -152,7 +187,8 @@ Decline convolve(const Conv& v, const View& out, void* stream) {
   Descriptors d(c, v);
   d.then([&] { return c.call.set_stream(h.get(), stream); });
   cudnn::Choice chosen{};
-  if (const Decline why = choose(c, v, h.get(), d, chosen)) return why;
+  if (const Decline why = choose_once(c, v, out.device.index, h.get(), d, chosen)) return why;
+  if (const Decline why = describe(d.status)) return why;
   const Workspace workspace(out, chosen.memory);
   if (chosen.memory && !workspace.get()) return "no memory is left for cuDNN's workspace";
   const void *one = factor(v.dtype, true), *zero = factor(v.dtype, false);

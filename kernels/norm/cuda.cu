@@ -1,4 +1,4 @@
-// Batch, layer, group and RMS norm on cuda, and their derivatives. Sums are joined in a fixed order; a variance comes from a
+// Layer, group and RMS norm on cuda, and their derivatives. Sums are joined in a fixed order; a variance comes from a
 // second pass, over registers where a row fits into them, else over what the first has just brought into the cache.
 #include "graft/kernels/cuda/compat.h"
 
@@ -221,168 +221,12 @@ template <class C> Decline row_norm_grad(const Launch& l) {
   return kRan;
 }
 
-// ---- batch norm ------------------------------------------------------------------------------------------------
-
-constexpr Decline kLayout = "x is neither contiguous nor channels last, or an operand lies in another order";
-
-struct ChannelSet {  // x as [n][channels][length], or, by columns, as [n * length][channels]
-  unsigned count, channels, length;  // count: elements of a channel
-  bool columns;
-  DType dtype;
-  unsigned bytes;
-  double eps;
-  Divider by_length, by_channels;
-  __device__ size_t at(unsigned c, unsigned i) const {
-    if (columns) return (size_t(i) * channels + c) * bytes;
-    const unsigned n = by_length.divide(i);
-    return ((size_t(n) * channels + c) * length + (i - n * length)) * bytes;
-  }
-  __device__ unsigned channel_of(unsigned element) const {
-    const unsigned row = columns ? element : by_length.divide(element);
-    return row - by_channels.divide(row) * channels;
-  }
-};
-bool same_strides(const View& a, const View& b) {
-  if (a.contiguous && b.contiguous) return true;
-  for (int d = 0; d < a.rank; ++d)
-    if (a.size[d] != 1 && a.stride[d] != b.stride[d]) return false;
-  return true;
-}
-Decline channels_of(const View& x, double eps, ChannelSet& s) {
-  if (x.numel > INT32_MAX) return kLarge;
-  int64_t length = 1;
-  for (int d = 2; d < x.rank; ++d) length *= x.size[d];
-  const bool columns = !x.contiguous || length == 1;
-  const bool fits = !columns || (x.contiguous || x.size[1] == 1 ? is_dense(x) : x.stride[1] == 1 && is_dense(x));
-  if (!fits) return kLayout;
-  s = {unsigned(x.size[0] * length), unsigned(x.size[1]), unsigned(length), columns, x.dtype, unsigned(size_of(x.dtype)), eps,
-       Divider(unsigned(std::max<int64_t>(length, 1))), Divider(unsigned(std::max<int64_t>(x.size[1], 1)))};
-  return kRan;
-}
-
-template <class C>
-__global__ __launch_bounds__(kThreads) void channel_statistics(C* means, C* vars, const std::byte* x, ChannelSet s, Groups g) {
-  using Sums = Two<C>;
-  GRAFT_SHARED(Sums, part, [kThreads]);
-  const unsigned c = blockIdx.x * g.outputs + g.group();
-  const bool mine = c < s.channels;
-  Sums sums{C(0), C(0)};
-  if (mine)
-    for (unsigned i = g.place(); i < s.count; i += g.along) sums.a += load_own<C>(x + s.at(c, i), s.dtype);
-  sums = sum_of_two(g, part, sums);
-  const C mean = sums.a / C(s.count);
-  sums = Sums{C(0), C(0)};
-  if (mine)
-    for (unsigned i = g.place(); i < s.count; i += g.along) {
-      const C d = load_own<C>(x + s.at(c, i), s.dtype) - mean;
-      sums.a += d * d;
-      sums.b += d;  // what rounding left of the mean
-    }
-  sums = sum_of_two(g, part, sums);
-  if (!mine || g.place() != 0) return;
-  const C rest = sums.b / C(s.count), var = sums.a / C(s.count) - rest * rest;
-  means[c] = mean + rest;
-  vars[c] = var < C(0) ? C(0) : var;
-}
-
-template <class C>
-__global__ __launch_bounds__(kThreads) void normalize_channels(std::byte* y, const std::byte* x, const C* means, const C* vars,
-                                                               const C* weight, const C* bias, ChannelSet s) {
-  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
-  if (i >= s.count * s.channels) return;
-  const unsigned c = s.channel_of(i);
-  const C scale = C((weight ? double(weight[c]) : 1.0) / sqrt(double(vars[c]) + s.eps));
-  const C v = (load_own<C>(x + size_t(i) * s.bytes, s.dtype) - means[c]) * scale;
-  store_own(y + size_t(i) * s.bytes, s.dtype, bias ? v + bias[c] : v);
-}
-
-template <class C>
-__global__ __launch_bounds__(kThreads) void channel_weights_grad(C* dw, C* db, const std::byte* x, const std::byte* grad, const C* means,
-                                                                 const C* vars, ChannelSet s, Groups g) {
-  using Sums = Two<C>;
-  GRAFT_SHARED(Sums, part, [kThreads]);
-  const unsigned c = blockIdx.x * g.outputs + g.group();
-  const bool mine = c < s.channels;
-  Sums sums{C(0), C(0)};
-  if (mine)
-    for (unsigned i = g.place(); i < s.count; i += g.along) {
-      const C v = load_own<C>(grad + s.at(c, i), s.dtype);
-      sums.a += v * (load_own<C>(x + s.at(c, i), s.dtype) - means[c]);
-      sums.b += v;
-    }
-  sums = sum_of_two(g, part, sums);
-  if (!mine || g.place() != 0) return;
-  dw[c] = C(double(sums.a) / sqrt(double(vars[c]) + s.eps));
-  db[c] = sums.b;
-}
-
-// dx = w rstd (g - mean(g) - xhat mean(g xhat)), from dw and db.
-template <class C>
-__global__ __launch_bounds__(kThreads) void channels_grad(std::byte* dx, const std::byte* x, const std::byte* grad, const C* means,
-                                                          const C* vars, const C* weight, const C* dw, const C* db, ChannelSet s) {
-  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
-  if (i >= s.count * s.channels) return;
-  const unsigned c = s.channel_of(i);
-  const double rstd = 1 / sqrt(double(vars[c]) + s.eps);
-  const C scale = C(weight ? rstd * double(weight[c]) : rstd), slope = C(double(dw[c]) * rstd / double(s.count));
-  const C shift = db[c] / C(s.count), d = load_own<C>(x + size_t(i) * s.bytes, s.dtype) - means[c];
-  store_own(dx + size_t(i) * s.bytes, s.dtype, scale * (load_own<C>(grad + size_t(i) * s.bytes, s.dtype) - shift - d * slope));
-}
-
-template <class C> Decline batch_norm(const Launch& l) {
-  const auto& a = l.attrs_as<BatchNormAttrs>();
-  const View& x = *l.in[0];
-  ChannelSet s;
-  if (const Decline why = channels_of(x, a.eps, s)) return why;
-  if (!same_strides(x, *l.out[0])) return kLayout;
-  if (s.channels == 0) return kRan;
-  const Groups g(s.count, s.columns);
-  C *mean = l.out[1]->as<C>(), *var = l.out[2]->as<C>();
-  const C* weight = a.weight ? l.in[1]->as<C>() : nullptr;
-  const C* bias = a.bias ? l.in[a.weight ? 2 : 1]->as<C>() : nullptr;
-  launch(channel_statistics<C>, blocks_for(s.channels, g.outputs), kThreads, 0, l.stream, mean, var, x.data, s, g);
-  if (x.numel > 0)
-    launch(normalize_channels<C>, blocks_for(x.numel), kThreads, 0, l.stream, l.out[0]->data, x.data, mean, var, weight, bias, s);
-  return kRan;
-}
-template <class C> Decline batch_norm_eval(const Launch& l) {
-  const auto& a = l.attrs_as<BatchNormAttrs>();
-  const View& x = *l.in[0];
-  ChannelSet s;
-  if (const Decline why = channels_of(x, a.eps, s)) return why;
-  if (!same_strides(x, *l.out[0])) return kLayout;
-  if (x.numel == 0) return kRan;
-  const C* weight = a.weight ? l.in[3]->as<C>() : nullptr;
-  const C* bias = a.bias ? l.in[a.weight ? 4 : 3]->as<C>() : nullptr;
-  launch(normalize_channels<C>, blocks_for(x.numel), kThreads, 0, l.stream, l.out[0]->data, x.data, l.in[1]->as<C>(), l.in[2]->as<C>(),
-         weight, bias, s);
-  return kRan;
-}
-template <class C> Decline batch_norm_grad(const Launch& l) {
-  const auto& a = l.attrs_as<BatchNormAttrs>();
-  const View& x = *l.in[0];
-  ChannelSet s;
-  if (const Decline why = channels_of(x, a.eps, s)) return why;
-  if (!same_strides(x, *l.out[0]) || !same_strides(x, *l.in[1])) return kLayout;
-  if (s.channels == 0) return kRan;
-  const C *mean = l.in[2]->as<C>(), *var = l.in[3]->as<C>(), *weight = a.weight ? l.in[4]->as<C>() : nullptr;
-  C *dw = l.out[1]->as<C>(), *db = l.out[2]->as<C>();
-  const Groups g(s.count, s.columns);
-  launch(channel_weights_grad<C>, blocks_for(s.channels, g.outputs), kThreads, 0, l.stream, dw, db, x.data, l.in[1]->data, mean, var, s, g);
-  if (x.numel > 0)
-    launch(channels_grad<C>, blocks_for(x.numel), kThreads, 0, l.stream, l.out[0]->data, x.data, l.in[1]->data, mean, var, weight, dw, db, s);
-  return kRan;
-}
-
 template <class T> void add_norms() {
   using C = compute_t<T>;
   constexpr DType t = dtype_v<T>;
   add_kernel("row_norm", Device::cuda, t, "rows", row_norm<T, false>);
   add_kernel("add_row_norm", Device::cuda, t, "rows", row_norm<T, true>);
   add_kernel("row_norm_grad", Device::cuda, t, "rows", row_norm_grad<C>);
-  add_kernel("batch_norm", Device::cuda, t, "channels", batch_norm<C>);
-  add_kernel("batch_norm_eval", Device::cuda, t, "channels", batch_norm_eval<C>);
-  add_kernel("batch_norm_grad", Device::cuda, t, "channels", batch_norm_grad<C>);
 }
 
 }  // namespace

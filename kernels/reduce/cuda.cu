@@ -1,11 +1,12 @@
 // Reductions on cuda, over any dimensions: sums, products, extremes with and without index, truth, variance; running sums.
 // A fold is start, step, join and write. Threads of a block share an output: each folds every X-th element, then a tree in
-// shared memory joins them, in a fixed order.
+// shared memory joins them, in a fixed order. Where outputs are few, several blocks have a share of each (cuda/shares.h).
 #include "graft/kernels/cuda/compat.h"
 
 #include "graft/kernels/cuda/element.h"
+#include "graft/kernels/cuda/moments.h"
 #include "graft/kernels/cuda/register.h"
-#include "graft/kernels/cuda/strided.h"
+#include "graft/kernels/cuda/shares.h"
 #include "graft/kernels/reduce/fold.h"
 
 namespace graft::inline v1 {
@@ -70,13 +71,11 @@ template <class T, bool largest, bool with_index> struct ExtremeFold {
     if constexpr (with_index) static_cast<int64_t*>(y.second)[o] = int64_t(a.index);
   }
 };
-// Welford's algorithm; parts are joined as by Chan, Golub and LeVeque, "Updating formulae ... sample variances", 1979.
+// Welford's algorithm.
 template <class T> struct VarianceFold {
   using C = compute_t<T>;
-  struct Acc {
-    C n, mean, squares;
-  };
-  GRAFT_HD static Acc start() { return {C(0), C(0), C(0)}; }
+  using Acc = Moments<C>;
+  GRAFT_HD static Acc start() { return {}; }
   GRAFT_HD static Acc step(Acc a, T x, unsigned) {
     a.n += 1;
     const C d = C(x) - a.mean;
@@ -84,11 +83,7 @@ template <class T> struct VarianceFold {
     a.squares += d * (C(x) - a.mean);
     return a;
   }
-  GRAFT_HD static Acc join(Acc a, Acc b) {
-    if (a.n == C(0) || b.n == C(0)) return a.n == C(0) ? b : a;
-    const C n = a.n + b.n, d = b.mean - a.mean;
-    return {n, a.mean + d * (b.n / n), a.squares + b.squares + d * d * (a.n * b.n / n)};
-  }
+  GRAFT_HD static Acc join(Acc a, Acc b) { return join_moments(a, b); }
   GRAFT_HD static void write(Acc a, unsigned n, const Outputs& y, unsigned o) {
     const double divisor = double(n) - y.correction;
     static_cast<T*>(y.value)[o] = convert<T>(C(double(a.squares) / (divisor > 0 ? divisor : 0)));
@@ -96,42 +91,36 @@ template <class T> struct VarianceFold {
   }
 };
 
-struct Shape2 {
-  unsigned along, outputs;  // threads of a block: along the reduced dimensions, powers of two, and outputs
-  bool columns;             // neighbouring threads take neighbouring outputs, not neighbouring reduced elements
+// A fold of so many elements, and where its results go.
+template <class F> struct Finished : F {
+  Outputs y;
+  unsigned count;
+  __device__ void write(const typename F::Acc& all, unsigned o) const { F::write(all, count, y, o); }
 };
 // Elements along the reduced dimensions come n at a time: with n > 1 they are neighbours, of whole packs.
 template <class F, class T, int n>
-__global__ __launch_bounds__(kThreads) void fold(const T* x, Outputs y, Dimensions kept, Dimensions reduced, Shape2 shape) {
+__global__ __launch_bounds__(kThreads) void fold(const T* x, Finished<F> f, Dimensions kept, Dimensions reduced, Groups g,
+                                                 typename F::Acc* shares) {
   using Acc = typename F::Acc;
   GRAFT_SHARED(Acc, part, [kThreads]);
-  const unsigned t = threadIdx.x;
-  const unsigned along = shape.columns ? t / shape.outputs : t % shape.along;
-  const unsigned own = shape.columns ? t % shape.outputs : t / shape.along;
-  const unsigned o = blockIdx.x * shape.outputs + own;
+  const unsigned o = blockIdx.x * g.outputs + g.group();
+  const Share share(reduced.count / n);
   Acc acc = F::start();
   if (o < kept.count) {
     const T* p = x + kept.offset(o);
     if constexpr (n == 1) {
-      for (unsigned i = along; i < reduced.count; i += shape.along) acc = F::step(acc, p[reduced.offset(i)], i);
+      for (unsigned i = share.first + g.place(); i < share.end; i += g.along) acc = F::step(acc, p[reduced.offset(i)], i);
     } else {
 #pragma unroll 4
-      for (unsigned i = along; i < reduced.count / n; i += shape.along) {
+      for (unsigned i = share.first + g.place(); i < share.end; i += g.along) {
         const Pack<T, n> some = reinterpret_cast<const Pack<T, n>*>(p)[i];
 #pragma unroll
         for (int e = 0; e < n; ++e) acc = F::step(acc, some.of[e], i * n + unsigned(e));
       }
     }
   }
-  part[own * shape.along + along] = acc;
-  for (unsigned half = shape.along / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (along < half) {
-      acc = F::join(acc, part[own * shape.along + along + half]);
-      part[own * shape.along + along] = acc;
-    }
-  }
-  if (along == 0 && o < kept.count) F::write(acc, reduced.count, y, o);
+  acc = join_threads<F>(g, part, acc);
+  if (g.place() == 0 && o < kept.count) leave(f, acc, o, shares);
 }
 
 Decline take(const reduce::Walk& w, Dimensions& d) {
@@ -160,16 +149,16 @@ template <class F, class T> Decline run_fold(const Launch& l, uint8_t mask, bool
   if (const Decline why = take(kept_walk, kept)) return why;
   if (const Decline why = take(along, reduced)) return why;
   const bool columns = kept_walk.n && std::abs(kept_walk.step()) < std::abs(along.step()) && kept_walk.inner() > 1;
-  const unsigned most = columns ? 8 : kThreads;
   bool packs = false;
   if constexpr (is_floating_v<T>) packs = in_packs<T>(x, kept_walk, along);
-  unsigned threads = 1;
-  while (threads < most && threads < (packs ? reduced.count / kPerPack<T> : reduced.count)) threads *= 2;
-  const Shape2 shape{threads, kThreads / threads, columns};
-  const Outputs y{l.out[0]->data, l.out.size() > 1 ? l.out[1]->data : nullptr, correction};
+  const unsigned count = packs ? reduced.count / kPerPack<T> : reduced.count;
+  const Groups g(count, columns);
+  const Finished<F> f{{}, {l.out[0]->data, l.out.size() > 1 ? l.out[1]->data : nullptr, correction}, reduced.count};
   auto kernel = fold<F, T, 1>;
   if constexpr (is_floating_v<T>) kernel = packs ? fold<F, T, kPerPack<T>> : kernel;
-  launch(kernel, blocks_for(kept.count, shape.outputs), kThreads, 0, l.stream, x.as<T>(), y, kept, reduced, shape);
+  launch_shared(x, f, kept.count, count, g, l.stream, [&](dim3 grid, typename F::Acc* shares) {
+    launch(kernel, grid, kThreads, 0, l.stream, x.as<T>(), f, kept, reduced, g, shares);
+  });
   return kRan;
 }
 template <class F, class T> Decline reduce_kernel(const Launch& l) { return run_fold<F, T>(l, l.attrs_as<ReduceAttrs>().reduce, false); }

@@ -132,6 +132,10 @@ std::optional<int64_t> Arguments::integer_or_none(const char* name) {
   if (!j || j->is_null()) return std::nullopt;
   return j->get<int64_t>();
 }
+std::optional<int> Arguments::dim_or_none(const char* name) {
+  const auto d = integer_or_none(name);
+  return d ? std::optional(int(*d)) : std::nullopt;
+}
 std::optional<double> Arguments::number_or_none(const char* name) {
   const Json* j = next(name);
   if (!j || j->is_null()) return std::nullopt;

@@ -24,6 +24,7 @@ class CaseTensors {
 };
 
 using Ints = std::vector<int64_t>;
+inline graft::Shape shape_of(const Ints& v) { return graft::Shape(std::span<const int64_t>(v)); }
 
 double to_number(const Json&);         // also {"float": "Infinity"}
 graft::Scalar to_scalar(const Json&);  // also {"complex": [re, im]}
@@ -48,6 +49,7 @@ class Arguments {
   Ints ints(const char* name, const Ints& otherwise);
   std::optional<Ints> ints_or_none(const char* name);
   std::optional<int64_t> integer_or_none(const char* name);
+  std::optional<int> dim_or_none(const char* name);
   std::optional<double> number_or_none(const char* name);
   std::optional<graft::DType> dtype(const char* name);
   const Json& json(const char* name);  // null when absent

@@ -100,7 +100,7 @@ void check_gradients(const CaseFile& file, const Json& c, const nn::Module& m, c
     expect_close(grads[i], wanted[i], tolerance_for(wanted[i].dtype(), loose), names[i]);
 }
 
-void replay(const CaseFile& file, const Json& c) {
+void replay_module(const CaseFile& file, const Json& c) {
   CaseTensors tensors(file);
   const bool loose = is_loose(c.at("module"));
   const nn::ModulePtr m = build_layer(file, c, tensors);
@@ -125,7 +125,7 @@ void replay(const CaseFile& file, const Json& c) {
 }  // namespace
 
 Result run_module(const CaseFile& file, const Json& c) {
-  return run_case(c.value("id", "?"), {c.value("module", "?")}, [&] { replay(file, c); });
+  return run_case(c.value("id", "?"), {c.value("module", "?")}, [&] { replay_module(file, c); });
 }
 
 }  // namespace conformance

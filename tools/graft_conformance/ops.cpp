@@ -39,7 +39,7 @@ void check_gradients(const CaseFile& file, const Json& c, const Outputs& outputs
   }
 }
 
-void replay(const CaseFile& file, const Json& c) {
+void replay_op(const CaseFile& file, const Json& c) {
   const OpAdapter* op = find_op(c.at("op"));
   if (!op) throw Unsupported("no op of this name");
   CaseTensors tensors(file);
@@ -59,7 +59,7 @@ void replay(const CaseFile& file, const Json& c) {
 }  // namespace
 
 Result run_op(const CaseFile& file, const Json& c) {
-  return run_case(c.value("id", "?"), {c.value("op", "?")}, [&] { replay(file, c); });
+  return run_case(c.value("id", "?"), {c.value("op", "?")}, [&] { replay_op(file, c); });
 }
 
 }  // namespace conformance

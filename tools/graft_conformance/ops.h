@@ -12,6 +12,7 @@ struct OpAdapter {
   Outputs (*call)(Arguments&);
   bool loose = false;  // sums of many products: compared with the wider tolerance
 };
+inline constexpr bool kLoose = true;
 std::span<const OpAdapter> pointwise_ops();
 std::span<const OpAdapter> view_ops();
 std::span<const OpAdapter> shape_ops();
@@ -20,5 +21,15 @@ std::span<const OpAdapter> linear_ops();
 std::span<const OpAdapter> reduction_ops();
 std::span<const OpAdapter> functional_ops();
 std::span<const OpAdapter> loss_ops();
+
+template <graft::Tensor (*f)(const graft::Tensor&)>
+Outputs unary(Arguments& a) {
+  return {f(a.tensor("input"))};
+}
+template <graft::Tensor (*f)(const graft::Tensor&, const graft::Tensor&)>
+Outputs binary(Arguments& a) {
+  const graft::Tensor x = a.tensor("input");
+  return {f(x, a.tensor("other"))};
+}
 
 }  // namespace conformance

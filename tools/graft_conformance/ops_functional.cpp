@@ -10,8 +10,6 @@ namespace {
 using namespace graft;
 namespace F = graft::nn::functional;
 
-constexpr bool kLoose = true;
-
 template <int N>
 using Conv = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const F::ConvOptions<N>&);
 template <int N, Conv<N> f>
@@ -199,7 +197,7 @@ Outputs pairwise_distance(Arguments& a) {
   return {F::pairwise_distance(x, y, p, eps, a.boolean("keepdim", false))};
 }
 
-const OpAdapter kOps[] = {
+const OpAdapter kFunctionalOps[] = {
     {"nn.functional.linear", linear, kLoose},
     {"nn.functional.bilinear", bilinear, kLoose},
     {"nn.functional.conv1d", conv<1, F::conv1d>, kLoose},
@@ -242,6 +240,6 @@ const OpAdapter kOps[] = {
 
 }  // namespace
 
-std::span<const OpAdapter> functional_ops() { return kOps; }
+std::span<const OpAdapter> functional_ops() { return kFunctionalOps; }
 
 }  // namespace conformance

@@ -103,12 +103,12 @@ Outputs masked_scatter(Arguments& a) {
   return {graft::masked_scatter(x, mask, a.tensor("source"))};
 }
 template <Tensor (*f)(const Tensor&, const Tensor&)>
-Outputs binary(Arguments& a) {
+Outputs by_index(Arguments& a) {
   const Tensor x = a.tensor("input");
   return {f(x, a.tensor("index"))};
 }
 
-const OpAdapter kOps[] = {
+const OpAdapter kIndexOps[] = {
     {"__getitem__", getitem},
     {"gather", gather},
     {"scatter", scatter},
@@ -118,16 +118,16 @@ const OpAdapter kOps[] = {
     {"index_add", index_add},
     {"index_copy", along<index_copy>},
     {"index_fill", index_fill},
-    {"take", binary<take>},
+    {"take", by_index<take>},
     {"take_along_dim", take_along_dim},
     {"masked_fill", masked_fill},
-    {"masked_select", binary<masked_select>},
+    {"masked_select", by_index<masked_select>},
     {"masked_scatter", masked_scatter},
     {"nonzero", [](Arguments& a) -> Outputs { return {nonzero(a.tensor("input"))}; }},
 };
 
 }  // namespace
 
-std::span<const OpAdapter> index_ops() { return kOps; }
+std::span<const OpAdapter> index_ops() { return kIndexOps; }
 
 }  // namespace conformance

@@ -7,8 +7,6 @@ namespace {
 
 using namespace graft;
 
-constexpr bool kLoose = true;
-
 template <Tensor (*f)(const Tensor&, const Tensor&)>
 Outputs product(Arguments& a) {
   const Tensor x = a.tensor("input");
@@ -32,7 +30,7 @@ Outputs tensordot(Arguments& a) {
   return {graft::tensordot(x, y, Shape(std::span<const int64_t>(left)), Shape(std::span<const int64_t>(right)))};
 }
 
-const OpAdapter kOps[] = {
+const OpAdapter kLinearOps[] = {
     {"matmul", product<matmul>, kLoose}, {"mm", product<mm>, kLoose},         {"bmm", product<bmm>, kLoose},
     {"mv", product<mv>, kLoose},         {"dot", product<dot>, kLoose},       {"addmm", added<addmm>, kLoose},
     {"addmv", added<addmv>, kLoose},     {"baddbmm", added<baddbmm>, kLoose}, {"einsum", einsum, kLoose},
@@ -41,6 +39,6 @@ const OpAdapter kOps[] = {
 
 }  // namespace
 
-std::span<const OpAdapter> linear_ops() { return kOps; }
+std::span<const OpAdapter> linear_ops() { return kLinearOps; }
 
 }  // namespace conformance

@@ -140,7 +140,7 @@ Outputs ctc_loss(Arguments& a) {
   return {F::ctc_loss(x, y, in, out, o)};
 }
 
-const OpAdapter kOps[] = {
+const OpAdapter kLossesOps[] = {
     {"nn.functional.cross_entropy", cross_entropy, true},
     {"nn.functional.nll_loss", nll_loss},
     {"nn.functional.mse_loss", distance<F::mse_loss>},
@@ -165,6 +165,6 @@ const OpAdapter kOps[] = {
 
 }  // namespace
 
-std::span<const OpAdapter> loss_ops() { return kOps; }
+std::span<const OpAdapter> loss_ops() { return kLossesOps; }
 
 }  // namespace conformance

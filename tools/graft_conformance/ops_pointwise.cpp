@@ -7,15 +7,6 @@ namespace {
 
 using namespace graft;
 
-template <Tensor (*f)(const Tensor&)>
-Outputs unary(Arguments& a) {
-  return {f(a.tensor("input"))};
-}
-template <Tensor (*f)(const Tensor&, const Tensor&)>
-Outputs binary(Arguments& a) {
-  const Tensor x = a.tensor("input");
-  return {f(x, a.tensor("other"))};
-}
 // The second operand may be a number.
 template <auto f>
 Outputs with_number(Arguments& a) {
@@ -124,7 +115,7 @@ Outputs prelu(Arguments& a) {
   return {graft::prelu(x, a.tensor("weight"))};
 }
 
-const OpAdapter kOps[] = {
+const OpAdapter kPointwiseOps[] = {
     {"add", with_alpha<[](const auto&... x) { return add(x...); }>},
     {"sub", with_alpha<[](const auto&... x) { return sub(x...); }>},
     {"mul", with_number<[](const Tensor& x, const auto& y) { return mul(x, y); }>},
@@ -238,6 +229,6 @@ const OpAdapter kOps[] = {
 
 }  // namespace
 
-std::span<const OpAdapter> pointwise_ops() { return kOps; }
+std::span<const OpAdapter> pointwise_ops() { return kPointwiseOps; }
 
 }  // namespace conformance

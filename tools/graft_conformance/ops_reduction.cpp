@@ -15,10 +15,6 @@ Dims dims_of(Arguments& a, const char* name) {
   if (!v || v->empty()) return {};
   return Dims(std::vector<int>(v->begin(), v->end()));
 }
-std::optional<int> dim_or_none(Arguments& a, const char* name) {
-  const auto d = a.integer_or_none(name);
-  return d ? std::optional(int(*d)) : std::nullopt;
-}
 
 template <Tensor (*f)(const Tensor&, const Dims&, bool, std::optional<DType>)>
 Outputs summed(Arguments& a) {
@@ -35,7 +31,7 @@ Outputs reduced(Arguments& a) {
 }
 Outputs prod(Arguments& a) {
   const Tensor x = a.tensor("input");
-  const auto dim = dim_or_none(a, "dim");
+  const auto dim = a.dim_or_none("dim");
   const bool keepdim = a.boolean("keepdim", false);
   const auto dtype = a.dtype("dtype");
   return {dim ? graft::prod(x, *dim, keepdim, dtype) : graft::prod(x, dtype)};
@@ -53,7 +49,7 @@ Outputs extreme(Arguments& a) {
 template <Tensor (*f)(const Tensor&, std::optional<int>, bool)>
 Outputs position(Arguments& a) {
   const Tensor x = a.tensor("input");
-  const auto dim = dim_or_none(a, "dim");
+  const auto dim = a.dim_or_none("dim");
   return {f(x, dim, a.boolean("keepdim", false))};
 }
 
@@ -121,7 +117,7 @@ constexpr auto kMinAll = static_cast<Tensor (*)(const Tensor&)>(min);
 constexpr auto kMinOf = static_cast<Tensor (*)(const Tensor&, const Tensor&)>(min);
 constexpr auto kMinAlong = static_cast<MaxResult (*)(const Tensor&, int, bool)>(min);
 
-const OpAdapter kOps[] = {
+const OpAdapter kReductionOps[] = {
     {"sum", summed<sum>, true},
     {"mean", summed<mean>, true},
     {"prod", prod, true},
@@ -151,6 +147,6 @@ const OpAdapter kOps[] = {
 
 }  // namespace
 
-std::span<const OpAdapter> reduction_ops() { return kOps; }
+std::span<const OpAdapter> reduction_ops() { return kReductionOps; }
 
 }  // namespace conformance

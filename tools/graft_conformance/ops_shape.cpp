@@ -8,11 +8,6 @@ namespace {
 
 using namespace graft;
 
-Shape shape_of(const Ints& v) { return Shape(std::span<const int64_t>(v)); }
-std::optional<int> dim_or_none(Arguments& a, const char* name) {
-  const auto d = a.integer_or_none(name);
-  return d ? std::optional(int(*d)) : std::nullopt;
-}
 std::array<int64_t, 2> pair_of(const Ints& v) { return {v.at(0), v.size() == 1 ? v[0] : v.at(1)}; }
 
 Options options_of(Arguments& a) {
@@ -46,15 +41,6 @@ Outputs of_list_along(Arguments& a) {
   const Tensors tensors = a.tensors("tensors");
   return {f(tensors, int(a.integer("dim", 0)))};
 }
-template <Tensor (*f)(const Tensor&)>
-Outputs unary(Arguments& a) {
-  return {f(a.tensor("input"))};
-}
-template <Tensor (*f)(const Tensor&, const Tensor&)>
-Outputs binary(Arguments& a) {
-  const Tensor x = a.tensor("input");
-  return {f(x, a.tensor("other"))};
-}
 template <Tensor (*f)(const Tensor&, const Shape&)>
 Outputs with_shape(Arguments& a) {
   const Tensor x = a.tensor("input");
@@ -85,10 +71,10 @@ Outputs repeat_interleave(Arguments& a) {
   const Tensor x = a.tensor("input");
   if (a.has_tensor("repeats")) {
     const Tensor repeats = a.tensor("repeats");
-    return {graft::repeat_interleave(x, repeats, dim_or_none(a, "dim"))};
+    return {graft::repeat_interleave(x, repeats, a.dim_or_none("dim"))};
   }
   const int64_t repeats = a.integer("repeats");
-  return {graft::repeat_interleave(x, repeats, dim_or_none(a, "dim"))};
+  return {graft::repeat_interleave(x, repeats, a.dim_or_none("dim"))};
 }
 Outputs pad(Arguments& a) {
   const Tensor x = a.tensor("input");
@@ -162,7 +148,7 @@ Outputs kthvalue(Arguments& a) {
 }
 Outputs median(Arguments& a) {
   const Tensor x = a.tensor("input");
-  const auto dim = dim_or_none(a, "dim");
+  const auto dim = a.dim_or_none("dim");
   if (!dim) return {graft::median(x)};
   return pair(graft::median(x, *dim, a.boolean("keepdim", false)));
 }
@@ -171,7 +157,7 @@ Outputs bincount(Arguments& a) {
   return {graft::bincount(x, weights, a.integer("minlength", 0))};
 }
 
-const OpAdapter kOps[] = {
+const OpAdapter kShapeOps[] = {
     {"cat", of_list_along<cat>},
     {"stack", of_list_along<stack>},
     {"hstack", of_list<hstack>},
@@ -215,6 +201,6 @@ const OpAdapter kOps[] = {
 
 }  // namespace
 
-std::span<const OpAdapter> shape_ops() { return kOps; }
+std::span<const OpAdapter> shape_ops() { return kShapeOps; }
 
 }  // namespace conformance

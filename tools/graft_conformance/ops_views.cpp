@@ -7,7 +7,6 @@ namespace {
 
 using namespace graft;
 
-Shape shape_of(const Ints& v) { return Shape(std::span<const int64_t>(v)); }
 int dim(Arguments& a, const char* name) { return int(a.integer(name)); }
 
 template <Tensor (Tensor::*f)() const>
@@ -71,7 +70,7 @@ Outputs diagonal(Arguments& a) {
   const auto d1 = int(a.integer("dim1", 0));
   return {x.diagonal(offset, d1, int(a.integer("dim2", 1)))};
 }
-Outputs unfold(Arguments& a) {
+Outputs unfold_dimension(Arguments& a) {
   const Tensor x = a.tensor("input");
   const int d = dim(a, "dimension");
   const int64_t size = a.integer("size");
@@ -106,12 +105,8 @@ Outputs unbind(Arguments& a) {
   return x.unbind(int(a.integer("dim", 0)));
 }
 
-template <Tensor (*f)(const Tensor&)>
-Outputs unary(Arguments& a) {
-  return {f(a.tensor("input"))};
-}
 
-const OpAdapter kOps[] = {
+const OpAdapter kViewsOps[] = {
     {"view", with_shape<&Tensor::view>},
     {"view_as", like_other<&Tensor::view_as>},
     {"reshape", with_shape<&Tensor::reshape>},
@@ -134,7 +129,7 @@ const OpAdapter kOps[] = {
     {"narrow", narrow},
     {"select", select},
     {"diagonal", diagonal},
-    {"unfold", unfold},
+    {"unfold", unfold_dimension},
     {"as_strided", as_strided},
     {"split", split},
     {"split_with_sizes", split},
@@ -147,6 +142,6 @@ const OpAdapter kOps[] = {
 
 }  // namespace
 
-std::span<const OpAdapter> view_ops() { return kOps; }
+std::span<const OpAdapter> view_ops() { return kViewsOps; }
 
 }  // namespace conformance

@@ -8,7 +8,7 @@ namespace {
 
 using namespace graft;
 
-void replay(const CaseFile& file, const Json& c) {
+void replay_optimizer(const CaseFile& file, const Json& c) {
   const std::string id = c.at("id");
   ParamGroup group;
   for (int j = 0; file.has_tensor(concat(id, ":p", j, ":0")); ++j)
@@ -31,7 +31,7 @@ void replay(const CaseFile& file, const Json& c) {
 }  // namespace
 
 Result run_optim(const CaseFile& file, const Json& c) {
-  return run_case(c.value("id", "?"), {c.value("optimizer", "?")}, [&] { replay(file, c); });
+  return run_case(c.value("id", "?"), {c.value("optimizer", "?")}, [&] { replay_optimizer(file, c); });
 }
 
 }  // namespace conformance

@@ -53,10 +53,6 @@ Json algorithm(World& w, const Json& s) {
   return {{"repr_after", nn::repr(model)}};
 }
 
-std::vector<int64_t> shape_list(const Tensor& t) {
-  const Shape s = t.shape();
-  return {s.begin(), s.end()};
-}
 // X[i] = cos(0.21 i^2 + 0.7), W[i] = sin(0.37 i^2 + 1), b = sin(0.37 i + 3) / 2, Y = X W + b
 Json factorize_matrix(World&, const Json& s) {
   const Tensor x = sequence(s.at("X"), [](int64_t i) { return std::cos(0.21 * double(i * i) + 0.7); });
@@ -70,10 +66,10 @@ Json factorize_matrix(World&, const Json& s) {
   return out;
 }
 
-const Step kSteps[] = {{"algorithm", algorithm}, {"factorize_matrix", factorize_matrix}};
+const Step kAlgorithmsSteps[] = {{"algorithm", algorithm}, {"factorize_matrix", factorize_matrix}};
 
 }  // namespace
 
-std::span<const Step> algorithm_steps() { return kSteps; }
+std::span<const Step> algorithm_steps() { return kAlgorithmsSteps; }
 
 }  // namespace conformance

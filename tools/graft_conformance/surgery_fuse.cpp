@@ -13,10 +13,6 @@ namespace {
 
 using namespace graft;
 
-std::vector<int64_t> shape_list(const Tensor& t) {
-  const Shape s = t.shape();
-  return {s.begin(), s.end()};
-}
 
 Json fuse(World& w, const Json& s) {
   std::vector<std::vector<std::string>> groups;
@@ -73,10 +69,10 @@ Json fx_remove_dropout(World& w, const Json& s) {
   return {{"graph", graph_of(*f, w.example())}};
 }
 
-const Step kSteps[] = {{"fuse", fuse}, {"fx_fuse", fx_fuse}, {"fx_remove_dropout", fx_remove_dropout}};
+const Step kFuseSteps[] = {{"fuse", fuse}, {"fx_fuse", fx_fuse}, {"fx_remove_dropout", fx_remove_dropout}};
 
 }  // namespace
 
-std::span<const Step> fusion_steps() { return kSteps; }
+std::span<const Step> fusion_steps() { return kFuseSteps; }
 
 }  // namespace conformance

@@ -343,7 +343,7 @@ Json remove_hook(World& w, const Json& s) {
 }
 Json get_log(World& w, const Json&) { return {{"log", w.log}}; }
 
-const Step kSteps[] = {
+const Step kModulesSteps[] = {
     {"build", build},
     {"fill", refill},
     {"train", train},
@@ -371,6 +371,6 @@ const Step kSteps[] = {
 
 }  // namespace
 
-std::span<const Step> module_steps() { return kSteps; }
+std::span<const Step> module_steps() { return kModulesSteps; }
 
 }  // namespace conformance

@@ -46,10 +46,10 @@ Json inplace(World& w, const Json& s) {
   return {};
 }
 
-const Step kSteps[] = {{"inplace", inplace}};
+const Step kMutableSteps[] = {{"inplace", inplace}};
 
 }  // namespace
 
-std::span<const Step> mutable_steps() { return kSteps; }
+std::span<const Step> mutable_steps() { return kMutableSteps; }
 
 }  // namespace conformance

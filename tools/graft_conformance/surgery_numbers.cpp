@@ -66,6 +66,10 @@ std::string dtype_name(DType t) {
   return std::string(names[int(t)]);
 }
 
+std::vector<int64_t> shape_list(const Tensor& t) {
+  const Shape s = t.shape();
+  return {s.begin(), s.end()};
+}
 Json observed(const Tensor& t) {
   if (is_complex(t.dtype())) throw Unsupported("complex numbers in a surgery program");
   const Tensor p = plain(t);

@@ -46,10 +46,10 @@ Json observe(World& w, const Json& s) {
   return {{"groups", groups}, {"state_for", with_state}};
 }
 
-const Step kSteps[] = {{"optim", make}, {"opt_step", step}, {"observe_optim", observe}};
+const Step kOptimizersSteps[] = {{"optim", make}, {"opt_step", step}, {"observe_optim", observe}};
 
 }  // namespace
 
-std::span<const Step> optimizer_steps() { return kSteps; }
+std::span<const Step> optimizer_steps() { return kOptimizersSteps; }
 
 }  // namespace conformance

@@ -162,11 +162,11 @@ Json to_mutable(World& w, const Json& s) {
   return {{"repr", nn::repr(*m)}};
 }
 
-const Step kSteps[] = {{"replace", replace},         {"count", count},       {"update_params", update_params},
+const Step kReplaceSteps[] = {{"replace", replace},         {"count", count},       {"update_params", update_params},
                        {"replace_params", replace_params}, {"to_mutable", to_mutable}};
 
 }  // namespace
 
-std::span<const Step> surgery_steps() { return kSteps; }
+std::span<const Step> surgery_steps() { return kReplaceSteps; }
 
 }  // namespace conformance

@@ -83,7 +83,7 @@ Json tensor_step(World& w, const Json& s) {
   return s.value("observe", false) ? Json{{"value", observed(t)}} : Json::object();
 }
 
-const Step kSteps[] = {
+const Step kTensorsSteps[] = {
     {"input", input},        {"loss", loss},   {"backward", backward},
     {"grads", grads},        {"alias", alias}, {"retain_grad", retain_grad},
     {"tensor", tensor_step},
@@ -91,6 +91,6 @@ const Step kSteps[] = {
 
 }  // namespace
 
-std::span<const Step> tensor_steps() { return kSteps; }
+std::span<const Step> tensor_steps() { return kTensorsSteps; }
 
 }  // namespace conformance

@@ -87,6 +87,7 @@ graft::Tensor parameter_values(const Json& shape, double base);  // sin(0.37 i +
 using TensorSet = std::unordered_set<const graft::TensorImpl*>;
 void fill(graft::nn::Module&, double base, const TensorSet& skip = {});
 std::string dtype_name(graft::DType);  // "float64"
+std::vector<int64_t> shape_list(const graft::Tensor&);
 Json observed(const graft::Tensor&);   // {"shape", "dtype", "data"}
 
 // ---- steps: each returns what it observes, in the recording's form -------------------------------------------------

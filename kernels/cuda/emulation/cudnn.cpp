@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <string_view>
 #include "graft/kernels/cuda/emulation/vendor_memory.h"
@@ -237,7 +238,9 @@ Status choices(int wanted, int* found, Choice* to) {
   std::ranges::copy(all, to);
   return *found = int(std::size(all)), cudnn::success;
 }
+std::atomic<size_t> g_searches{0};
 Status find_forward(Handle, Descriptor x, Descriptor w, Descriptor c, Descriptor y, int wanted, int* found, Choice* to) {
+  ++g_searches;
   const std::string why = why_not({.x = at<Shaped>(x), .w = at<Shaped>(w), .y = at<Shaped>(y), .c = at<Convolution>(c)});
   return why.empty() ? choices(wanted, found, to) : refuse_conv(why);
 }
@@ -288,5 +291,6 @@ void* cudnn_function(std::string_view name) {
                                     find_forward, find_data, find_filter, forward, forward_fused, backward_data, backward_filter};
   return find_by_name(all, cudnn::kNames, name);
 }
+size_t algorithm_searches() { return g_searches; }
 
 }  // namespace graft::cuda::emulation

@@ -51,5 +51,6 @@ void mark_released(void* stream, void* p, size_t bytes);
 // Work of a vendor library's stand-in, in stream order.
 void enqueue(void* stream, std::function<void()> work);
 void* vendor_function(std::string_view name);  // of a stand-in; null: none has that name
+size_t algorithm_searches();                   // how often that of cuDNN was asked for algorithms
 
 }  // namespace graft::cuda::emulation
