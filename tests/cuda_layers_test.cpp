@@ -28,9 +28,10 @@ int64_t channels_of(const nn::Module& m, int64_t otherwise) {
 Tensor image(const std::string& name, const nn::Module& m) {
   const bool of_parts = name.starts_with("GhostBatchNorm"), single = name.starts_with("Factorized") || name.starts_with("SqueezeExcite");
   const int64_t n = of_parts ? 32 : 2, c = channels_of(m, of_parts || single ? 1 : 4);
-  if (name.find("1d") != std::string::npos) return waves({n, c, 9}, 0.3);
-  if (name.find("2d") != std::string::npos) return waves({n, c, 8, 9}, 0.3);
-  if (name.find("3d") != std::string::npos) return waves({n, c, 5, 6, 5}, 0.3);
+  const bool wide = name.starts_with("MaxPool");  // dilated windows of 10
+  if (name.find("1d") != std::string::npos) return waves({n, c, 11}, 0.3);
+  if (name.find("2d") != std::string::npos) return waves({n, c, wide ? 10 : 8, 11}, 0.3);
+  if (name.find("3d") != std::string::npos) return wide ? waves({n, c, 10, 10, 10}, 0.3) : waves({n, c, 5, 6, 5}, 0.3);
   return waves({n, c, 6}, 0.3);
 }
 Tensors loss_inputs(const std::string& name) {
