@@ -129,6 +129,12 @@ TEST_P(CudaBlocks, reductions) {
   }
   expect_same({waves({300, 40}, 0.1)}, [](const Tensors& t) { return cumsum(t[0], 1); });
   expect_same({waves({40, 300}, 0.1)}, [](const Tensors& t) { return cumsum(t[0], 0); });
+  expect_same({waves({3, 2500}, 0.1)}, [](const Tensors& t) { return cumsum(t[0], 1); });
+  expect_same({waves({1030, 3}, 0.1)}, [](const Tensors& t) { return cumsum(t[0], 0); });
+  const Tensor factors = (waves({2, 1300}, 0.4) * 0.01 + 1.0).to(GetParam());
+  expect_close(cumprod(factors.to(kCuda), 1), cumprod(factors, 1));
+  const Tensor whole = remainder(arange(5000, i64) * 7, 23).reshape({2, 2500});
+  EXPECT_TRUE(all(eq(cumsum(whole.to(kCuda), 1).to(kCpu), cumsum(whole, 1))).item<bool>());
   const Tensor bytes = (remainder(arange(3000, i64) * 7, 200) + 50).to(DType::u8).reshape({3, 1000});
   EXPECT_TRUE(all(eq(sum(bytes.to(kCuda), {1}).to(kCpu), sum(bytes, {1}))).item<bool>());
 }

@@ -172,7 +172,7 @@ template <class T> Decline variance(const Launch& l) {
   return run_fold<VarianceFold<T>, T>(l, a.dims.reduce, false, a.correction);
 }
 
-// ---- running sums and products: a thread per line ---------------------------------------------------------------
+// ---- running sums and products: a thread or a block per line -----------------------------------------------------
 
 template <class T, bool product>
 __global__ __launch_bounds__(kThreads) void scan_lines(Strided<2> s, unsigned n, int64_t to, int64_t from) {
@@ -190,6 +190,42 @@ __global__ __launch_bounds__(kThreads) void scan_lines(Strided<2> s, unsigned n,
     q[i * to] = convert_element<T>(acc);
   }
 }
+// Some neighbours per thread; their totals are added up in shared memory, step by step over twice the distance; and on to the next.
+template <class T, bool product>
+__global__ __launch_bounds__(kThreads) void scan_line(Strided<2> s, unsigned n, int64_t to, int64_t from) {
+  using Acc = Sum<T>;
+  constexpr unsigned each = 4;
+  GRAFT_SHARED(Acc, total, [2][kThreads]);
+  const auto join = [](Acc a, Acc b) { return product ? a * b : a + b; };
+  int64_t at[2];
+  s.offsets(blockIdx.x, at);
+  T* q = reinterpret_cast<T*>(s.data[0] + at[0]);
+  const T* p = reinterpret_cast<const T*>(s.data[1] + at[1]);
+  const unsigned t = threadIdx.x;
+  Acc before = Acc(product ? 1 : 0);  // of what came earlier in the line
+  for (unsigned start = 0; start < n; start += kThreads * each) {
+    const unsigned first = start + t * each;
+    Acc own[each];
+#pragma unroll
+    for (unsigned k = 0; k < each; ++k) {
+      own[k] = first + k < n ? convert_element<Acc>(p[(first + k) * from]) : Acc(product ? 1 : 0);
+      if (k > 0) own[k] = join(own[k - 1], own[k]);
+    }
+    unsigned side = 0;
+    total[side][t] = own[each - 1];
+    for (unsigned by = 1; by < kThreads; by *= 2, side ^= 1) {
+      __syncthreads();
+      total[side ^ 1][t] = t >= by ? join(total[side][t - by], total[side][t]) : total[side][t];
+    }
+    __syncthreads();
+    const Acc mine = t > 0 ? join(before, total[side][t - 1]) : before;
+#pragma unroll
+    for (unsigned k = 0; k < each; ++k)
+      if (first + k < n) q[(first + k) * to] = convert_element<T>(join(mine, own[k]));
+    before = join(before, total[side][kThreads - 1]);
+    __syncthreads();
+  }
+}
 template <class T, bool product> Decline scan(const Launch& l) {
   View x = *l.in[0], y = *l.out[0];
   if (x.numel == 0) return kRan;
@@ -203,7 +239,9 @@ template <class T, bool product> Decline scan(const Launch& l) {
   }
   const View *in[] = {&x}, *out[] = {&y};
   for_each_part<2>({in, out}, [&](const Strided<2>& s) {
-    launch(scan_lines<T, product>, blocks_for(s.count), kThreads, 0, l.stream, s, unsigned(n), to, from);
+    const bool by_blocks = n >= kThreads && (from == 1 || s.count < 64 * kThreads);  // else neighbouring threads read neighbours
+    if (by_blocks) launch(scan_line<T, product>, s.count, kThreads, 0, l.stream, s, unsigned(n), to, from);
+    else launch(scan_lines<T, product>, blocks_for(s.count), kThreads, 0, l.stream, s, unsigned(n), to, from);
   });
   return kRan;
 }
@@ -226,8 +264,8 @@ template <class T> void add_all() {
     add("min", index_kernel<ExtremeFold<T, false, true>, T>);
   }
   if constexpr (!std::is_same_v<T, bool>) {
-    add_kernel("cumsum", Device::cuda, t, "line per thread", scan<T, false>);
-    add_kernel("cumprod", Device::cuda, t, "line per thread", scan<T, true>);
+    add_kernel("cumsum", Device::cuda, t, "lines", scan<T, false>);
+    add_kernel("cumprod", Device::cuda, t, "lines", scan<T, true>);
   }
 }
 
