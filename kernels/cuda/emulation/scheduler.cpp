@@ -272,7 +272,7 @@ void note_atomic(const void* p, unsigned bytes, void* pc) {
 void run_kernel(const LaunchConfig& c, int device) {
   const DeviceScope scope;
   ++launch_count;
-  kernels_seen.insert(c.kernel);
+  if (kernels_seen.insert(c.kernel).second) record_launched(c.kernel);
   ++running.serial;
   running.launch = &c;
   running.device = device;

@@ -67,6 +67,7 @@ class OutsideKernel {
 };
 void run_kernel(const LaunchConfig&, int device);
 std::string kernel_name(const void* kernel);   // demangled (symbols.cpp)
+void record_launched(const void* kernel);      // for tools/cuda_coverage.py, where it asks for that
 std::string source_line(const void* code);     // "kernels/softmax/cuda.cu:41"
 // The same for many, without what was inlined there: the lines of the functions that exist.
 std::vector<std::string> source_lines(const std::vector<const void*>& code);

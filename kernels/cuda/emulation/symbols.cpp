@@ -3,6 +3,7 @@
 #include <link.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include "graft/kernels/cuda/emulation/state.h"
 
@@ -37,6 +38,20 @@ static std::pair<std::string, std::string> look_up(const void* code) {
   }
   pclose(f);
   return {lines[0], lines[1]};
+}
+
+// A line "program offset" at the end of the file that GRAFT_EMULATE_LAUNCHED names.
+void record_launched(const void* kernel) {
+  const char* path = std::getenv("GRAFT_EMULATE_LAUNCHED");
+  Dl_info info;
+  link_map* map = nullptr;
+  if (!path || !dladdr1(kernel, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP)) return;
+  std::error_code ignored;
+  const std::string program = *map->l_name ? map->l_name : std::filesystem::read_symlink("/proc/self/exe", ignored).string();
+  if (FILE* f = std::fopen(path, "a")) {
+    std::fprintf(f, "%s %lx\n", program.c_str(), (unsigned long)(reinterpret_cast<uintptr_t>(kernel) - map->l_addr));
+    std::fclose(f);
+  }
 }
 
 std::string kernel_name(const void* kernel) { return look_up(kernel).first; }
