@@ -184,7 +184,7 @@ int main(int argc, char** argv) {
     if (l.loaded) loaded.insert(l.name == "cuBLAS" ? "cublas" : "cudnn");
   }
   contest::Cases cases;
-  for (const auto& family : {contest::products(), contest::rows(), contest::convolutions(), contest::attention(), contest::optimizers()})
+  for (const auto& family : {contest::products(), contest::rows(), contest::convolutions(), contest::attention(), contest::optimizers(), contest::steps()})
     cases.insert(cases.end(), family.begin(), family.end());
   bool good = true;
   if (smoke) {

@@ -11,7 +11,7 @@ if(GRAFT_SANITIZE)
 endif()
 
 file(GLOB cuda_kernels CONFIGURE_DEPENDS kernels/*/cuda*.cu)
-set(cuda_sources kernels/cuda/runtime.cpp kernels/cuda/register.cpp kernels/cuda/vendor.cpp
+set(cuda_sources kernels/cuda/runtime.cpp kernels/cuda/graph.cpp kernels/cuda/register.cpp kernels/cuda/vendor.cpp
     kernels/cuda/vendor_cublas.cpp kernels/cuda/vendor_cudnn.cpp)
 
 if(GRAFT_CUDA STREQUAL "EMULATED")

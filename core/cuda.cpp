@@ -6,13 +6,15 @@
 #include <atomic>
 #include <mutex>
 #include <vector>
+#include "graft/core/cuda_graph.h"
 #include "graft/core/error.h"
 #include "graft/kernels/cuda/runtime.h"
 #include "graft/kernels/cuda/vendor.h"
 
 namespace graft::inline v1::cuda {
 
-void check(runtime::Status, std::string_view what);  // for cuda_memory.cpp, too
+void check(runtime::Status, std::string_view what);  // for cuda_memory.cpp and cuda_graph.cpp, too
+const Stream& default_stream(int device);            // for cuda_graph.cpp, too
 
 namespace {
 
@@ -33,16 +35,8 @@ const Found& found() {
   return *f;
 }
 
-// The streams that are current in this thread, and those that are before any was chosen.
+// The streams that are current in this thread.
 thread_local std::array<std::unique_ptr<Stream>, kMost> t_current;
-const Stream& default_stream(int device) {
-  static std::mutex mutex;
-  static auto* streams = new std::array<std::unique_ptr<Stream>, kMost>;
-  const std::lock_guard lock(mutex);
-  std::unique_ptr<Stream>& s = (*streams)[size_t(device)];
-  if (!s) s = std::make_unique<Stream>(device);
-  return *s;
-}
 
 void use(int device) {
   need("cuda", Device(Device::cuda, device));
@@ -82,6 +76,7 @@ std::vector<VendorLibrary> vendor_libraries() {
   return all;
 }
 void synchronize(int device) {
+  detail::refuse_in_capture("synchronize");
   use(device);
   check(runtime::synchronize_device(), "synchronize");
 }
@@ -98,12 +93,21 @@ Stream::State::~State() {
   if (!g_forked) runtime::destroy_stream(handle);
 }
 void Stream::synchronize() const {
+  detail::refuse_in_capture("Stream::synchronize");
   use(device());
   check(runtime::synchronize(handle()), "synchronize");
 }
 void Stream::wait(const Event& e) const {
   use(device());
   check(runtime::wait(handle(), e.state_->handle), "waiting for an event");
+}
+const Stream& default_stream(int device) {  // current before any was chosen
+  static std::mutex mutex;
+  static auto* streams = new std::array<std::unique_ptr<Stream>, kMost>;
+  const std::lock_guard lock(mutex);
+  std::unique_ptr<Stream>& s = (*streams)[size_t(device)];
+  if (!s) s = std::make_unique<Stream>(device);
+  return *s;
 }
 const Stream& current_stream(int device) {
   need("current_stream", Device(Device::cuda, device));
@@ -130,8 +134,14 @@ void Event::record(const Stream& s) const {
   use(s.device());
   check(runtime::record(state_->handle, s.handle()), "recording an event");
 }
-bool Event::reached() const { return runtime::reached(state_->handle); }
-void Event::synchronize() const { check(runtime::synchronize_event(state_->handle), "waiting for an event"); }
+bool Event::reached() const {
+  detail::refuse_in_capture("Event::reached");
+  return runtime::reached(state_->handle);
+}
+void Event::synchronize() const {
+  detail::refuse_in_capture("Event::synchronize");
+  check(runtime::synchronize_event(state_->handle), "waiting for an event");
+}
 double Event::milliseconds_until(const Event& later) const {
   return double(runtime::milliseconds(state_->handle, later.state_->handle));
 }
@@ -151,6 +161,7 @@ bool launch_failed(std::string& why) {
   return true;
 }
 void download(void* to, const void* from, size_t bytes, int device) {
+  refuse_in_capture("copying to the host");
   void* stream = begin_launch(device);
   check(runtime::copy(to, from, bytes, stream), "copying to the host");
   check(runtime::synchronize(stream), "copying to the host");

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <unordered_map>
 #include <vector>
+#include "graft/core/cuda_graph.h"
 #include "graft/core/error.h"
 #include "graft/kernels/cuda/runtime.h"
 #include "graft/kernels/cuda/workspace.h"
@@ -28,17 +30,19 @@ struct Block {
   std::byte* data = nullptr;
   size_t bytes = 0;
   runtime::Stream stream = nullptr;  // whose order makes reuse safe
+  const void* owner = nullptr;       // the graph whose own it is; null: everybody's
   Block *before = nullptr, *after = nullptr;  // neighbours in the segment
   bool free = true, small = false;
   std::vector<Stream> used_on;       // other streams, by record_use()
 };
 struct ByFit {  // best fit: the smallest that is large enough, the lowest of those
   bool operator()(const Block* a, const Block* b) const {
-    return std::tie(a->stream, a->bytes, a->data) < std::tie(b->stream, b->bytes, b->data);
+    return std::tie(a->owner, a->stream, a->bytes, a->data) < std::tie(b->owner, b->stream, b->bytes, b->data);
   }
 };
 struct Waiting {  // released, but another stream may still use it
   Block* block;
+  size_t bytes;
   std::vector<std::pair<Stream, Event>> until;
 };
 
@@ -51,13 +55,16 @@ class Pool final : public memory::Source {
   MemoryStats stats();
   void reset_peak();
   void give_back();  // cached segments
+  bool belongs_to(const void* owner, const std::byte*);
+  void disown(const void* owner, const Stream& home);
+  void count_captures(int more) { captures_ += more; }
 
  private:
   using Cache = std::set<Block*, ByFit>;
   static bool is_small(size_t bytes) { return bytes <= kSmall; }
   Cache& cache_of(const Block& b) { return b.small ? small_ : large_; }
-  Block* find(size_t bytes, runtime::Stream);
-  Block* from_device(size_t bytes, runtime::Stream);
+  Block* find(size_t bytes, runtime::Stream, const void* owner);
+  Block* from_device(size_t bytes, runtime::Stream, const void* owner);
   void split(Block&, size_t bytes);
   void merge(Block& into, Block& next);
   void put_back(Block*);
@@ -70,28 +77,31 @@ class Pool final : public memory::Source {
   Cache small_, large_;
   std::unordered_map<std::byte*, Block*> in_use_;
   std::vector<Waiting> waiting_;
+  std::vector<std::pair<Block*, const void*>> held_;  // released with other users in a capture, until its graph ends
+  std::atomic<int> captures_{0};  // going on: nothing may wait for the device
   MemoryStats stats_;
 };
 
-Block* Pool::find(size_t bytes, runtime::Stream stream) {
+Block* Pool::find(size_t bytes, runtime::Stream stream, const void* owner) {
   Cache& cache = is_small(bytes) ? small_ : large_;
   Block wanted;
   wanted.bytes = bytes;
   wanted.stream = stream;
+  wanted.owner = owner;
   const auto at = cache.lower_bound(&wanted);
-  if (at == cache.end() || (*at)->stream != stream) return nullptr;
+  if (at == cache.end() || (*at)->stream != stream || (*at)->owner != owner) return nullptr;
   Block* b = *at;
   cache.erase(at);
   return b;
 }
 
-Block* Pool::from_device(size_t bytes, runtime::Stream stream) {
+Block* Pool::from_device(size_t bytes, runtime::Stream stream, const void* owner) {
   const size_t segment = is_small(bytes) ? kSmallSegment : std::max(kLargeSegment, round_up(bytes, kSmallSegment));
   void* data = nullptr;
   runtime::Status s = runtime::allocate(segment, &data);
-  if (s.out_of_memory()) {
+  if (s.out_of_memory() && captures_ == 0) {
     look_after_waiting(true);
-    if (Block* b = find(bytes, stream)) return b;
+    if (Block* b = find(bytes, stream, owner)) return b;
     release_cached();
     s = runtime::allocate(segment, &data);
   }
@@ -104,6 +114,7 @@ Block* Pool::from_device(size_t bytes, runtime::Stream stream) {
   b->bytes = segment;
   b->small = is_small(bytes);
   b->stream = stream;
+  b->owner = owner;
   return b;
 }
 
@@ -115,6 +126,7 @@ void Pool::split(Block& b, size_t bytes) {
   second->data = b.data + bytes;
   second->bytes = rest;
   second->stream = b.stream;
+  second->owner = b.owner;
   second->before = &b;
   second->after = b.after;
   if (b.after) b.after->before = second;
@@ -152,7 +164,10 @@ void Pool::look_after_waiting(bool wait) {
       if (wait) use.second.synchronize();
       return wait || use.second.reached();
     });
-    if (w.until.empty()) put_back(w.block);
+    if (w.until.empty()) {
+      runtime::mark_released(w.block->stream, w.block->data, w.bytes);
+      put_back(w.block);
+    }
     return w.until.empty();
   });
 }
@@ -161,7 +176,7 @@ void Pool::release_cached() {
   (void)runtime::synchronize_device();
   for (Cache* cache : {&small_, &large_})
     std::erase_if(*cache, [&](Block* b) {
-      if (b->before || b->after) return false;  // the segment is in use
+      if (b->owner || b->before || b->after) return false;  // a graph's, or the segment is in use
       stats_.from_device -= int64_t(b->bytes);
       (void)runtime::release(b->data);
       delete b;
@@ -173,16 +188,18 @@ void Pool::fail_out_of_memory(size_t bytes) {
   size_t free = 0, total = 0;
   (void)runtime::memory_info(free, total);
   fail(ErrorCode::device_out_of_memory, "cuda:", device_, ": out of memory: wanted ", bytes, " bytes, free are ", free, " of ",
-       total, "; tensors hold ", stats_.in_use, ", the cache ", stats_.from_device - stats_.in_use);
+       total, "; tensors hold ", stats_.in_use, ", the cache ", stats_.from_device - stats_.in_use,
+       captures_ ? ", which cannot be given back while a graph is captured" : "");
 }
 
 std::byte* Pool::allocate(size_t bytes) {
   runtime::Stream stream = detail::begin_launch(device_);
   const size_t rounded = std::max(kGranule, round_up(bytes, kGranule));
+  const void* owner = detail::memory_owner(device_);
   const std::lock_guard lock(mutex_);
-  if (!waiting_.empty()) look_after_waiting(false);
-  Block* b = find(rounded, stream);
-  if (!b) b = from_device(rounded, stream);
+  if (!waiting_.empty() && detail::may_wait()) look_after_waiting(false);
+  Block* b = find(rounded, stream, owner);
+  if (!b) b = from_device(rounded, stream, owner);
   split(*b, rounded);
   b->free = false;
   in_use_.emplace(b->data, b);
@@ -200,10 +217,14 @@ void Pool::release(std::byte* data, size_t bytes) noexcept {
   Block* b = found->second;
   in_use_.erase(found);
   stats_.in_use -= int64_t(b->bytes);
-  runtime::mark_released(b->stream, data, bytes);
-  if (b->used_on.empty()) return put_back(b);
+  if (b->used_on.empty()) {
+    // What a graph made and its capture outlived is written at each replay: it stays the graph's for the checker.
+    if (!b->owner || b->owner == detail::memory_owner(device_)) runtime::mark_released(b->stream, data, bytes);
+    return put_back(b);
+  }
   try {
-    Waiting w{b, {}};
+    if (b->owner || !detail::may_wait()) return void(held_.emplace_back(b, b->owner ? b->owner : detail::memory_owner(device_)));
+    Waiting w{b, bytes, {}};
     for (const Stream& s : b->used_on) {
       const Event e(false, device_);
       e.record(s);
@@ -229,7 +250,28 @@ void Pool::reset_peak() {
   const std::lock_guard lock(mutex_);
   stats_.peak_in_use = stats_.in_use;
 }
+bool Pool::belongs_to(const void* owner, const std::byte* data) {
+  const std::lock_guard lock(mutex_);
+  const auto found = in_use_.find(const_cast<std::byte*>(data));
+  return found != in_use_.end() && found->second->owner == owner;
+}
+void Pool::disown(const void* owner, const Stream& home) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(held_, [&](const auto& h) { return h.second == owner && (put_back(h.first), true); });
+  std::vector<Block*> all;
+  for (Cache* cache : {&small_, &large_})
+    std::erase_if(*cache, [&](Block* b) { return b->owner == owner && (all.push_back(b), true); });
+  for (Block* b : all) runtime::mark_released(home.handle(), b->data, b->bytes);
+  for (const auto& [data, b] : in_use_)
+    if (b->owner == owner) all.push_back(b);
+  for (Block* b : all) {
+    b->owner = nullptr;
+    b->stream = home.handle();
+    if (b->free) cache_of(*b).insert(b);
+  }
+}
 void Pool::give_back() {
+  GRAFT_CHECK(captures_ == 0, "empty_cache: not while a graph is captured");
   detail::begin_launch(device_);
   const std::lock_guard lock(mutex_);
   look_after_waiting(true);
@@ -263,6 +305,11 @@ Pinned& pinned() {
 }  // namespace
 
 memory::Source& detail::memory_of(int device) { return pool(device); }
+void detail::capture_begins(int device) { pool(device).count_captures(1); }
+void detail::capture_ends(int device) { pool(device).count_captures(-1); }
+void detail::record_use(int device, std::byte* data, const Stream& s) { pool(device).record_use(data, s); }
+bool detail::belongs_to(const void* owner, int device, const std::byte* data) { return pool(device).belongs_to(owner, data); }
+void detail::disown(const void* owner, const Stream& home) noexcept { pool(home.device()).disown(owner, home); }
 void* allocate_workspace(int device, size_t bytes) noexcept try {
   return pool(device).allocate(bytes);
 } catch (...) {  // whoever asks has a way without

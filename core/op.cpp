@@ -1,7 +1,7 @@
 #include "graft/core/op.h"
 
 #include "graft/core/autograd.h"
-#include "graft/core/cuda.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 
 namespace graft::inline v1 {
@@ -29,6 +29,7 @@ static void notify_after(const Call& call, std::span<const Tensor> out, const Ca
 void need_values(std::string_view op, const Tensor& t) {
   if (t.device().type == Device::meta) fail(ErrorCode::data_dependent, op, ": ", t, " has no values");
   if (t_modes.dry_run) fail(ErrorCode::data_dependent, op, ": depends on the values of ", t, ", and a dry run has shapes only");
+  cuda::detail::need_readable(op, t);
 }
 
 // ---- infer ---------------------------------------------------------------------------------------------------
@@ -160,6 +161,7 @@ static Tensors promoted(const Call& call) {
 
 [[gnu::cold, gnu::noinline]] static const Candidate* launch_on_cuda(const Call& call, Launch launch, int device) {
   launch.stream = cuda::detail::begin_launch(device);
+  cuda::detail::record_launch(call.op.name, call.in, device);
   const Candidate* ran = run_candidates(call, launch);
   if (std::string why; cuda::detail::launch_failed(why))
     fail(ErrorCode::device_error, call.op.name, ": ", why, ": ", launch.in.empty() ? concat(*launch.out[0]) : describe(call.in));
@@ -349,6 +351,7 @@ void Update::run(const Attrs& attrs) const {
   const Call call{op_, in_, attrs};
   if (t_modes.observers) [[unlikely]] notify_before(call);
   const Candidate* ran = nullptr;
+  if (in_[0]->view.device.type == Device::cuda) cuda::detail::record_launch(op_.name, inout_, in_[0]->view.device.index);
   if (in_[0]->view.device.type != Device::meta && !t_modes.dry_run) ran = launch(call, {in_views_, inout_views_, attrs.data});
   if (!t_modes.dry_run)
     for (TensorImpl* t : inout_) mark_written(*t->storage, op_);

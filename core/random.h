@@ -1,5 +1,6 @@
 // Random numbers: the generator and the functions that draw from it. Same seed, same numbers, for any number of threads.
 #pragma once
+#include <memory>
 #include <mutex>
 #include "graft/core/tensor.h"
 #include "graft/kernels/random_stream.h"
@@ -23,10 +24,12 @@ class Generator {
 
   Tensor state() const;  // u8[16], to be kept in a checkpoint
   void set_state(const Tensor&);
+  std::weak_ptr<Generator* const> alive() const { return self_; }  // expired once the generator is gone
 
  private:
   mutable std::mutex mutex_;
   Stream at_;
+  std::shared_ptr<Generator* const> self_ = std::make_shared<Generator* const>(this);
 };
 
 // What the functions below use when they are given no generator: that of the innermost UseGenerator of this thread, else

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <memory>
 #include "graft/core/ops.h"
-#include "graft/kernels/optimizer/attrs.h"
+#include "graft/kernels/optimizer/step.h"
 
 namespace graft::inline v1::optim {
 
@@ -24,6 +24,19 @@ State AdamBase::prepare(size_t group, const Slot& s) const {
 
 static const OpDef adam_op{.name = "adam", .infer = nullptr};
 
+static AdamAttrs attrs_of(const AdamOptions& o, bool decoupled, const int64_t* step) {
+  return {.lr = o.lr, .beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay,
+          .decoupled = decoupled, .amsgrad = o.amsgrad, .maximize = o.maximize, .step = step};
+}
+Optimizer::Numbers AdamBase::numbers(size_t group) const {
+  return {sizeof(AdamStep<double>), [this, group, was = options(group)](const State& counted, std::byte* to) {
+            const AdamOptions& o = options(group);
+            GRAFT_CHECK(o.amsgrad == was.amsgrad && o.maximize == was.maximize, name(),
+                        ": amsgrad or maximize has changed since the graph was captured; capture it again");
+            new (to) AdamStep<double>(adam_step<double>(attrs_of(o, decoupled_, &counted.step), 0));
+          }};
+}
+
 std::function<void()> AdamBase::update(const Batch& b) const {
   const AdamOptions& o = options(b.group);
   std::vector<TensorImpl*> inout;
@@ -33,10 +46,9 @@ std::function<void()> AdamBase::update(const Batch& b) const {
     for (size_t i = 0; i < (o.amsgrad ? 3U : 2U); ++i) inout.push_back(b.states[k].buffers[i].impl());
     step[ptrdiff_t(k)] = b.states[k].step;
   }
-  return [o, step, decoupled = decoupled_, launch = Update(adam_op, impls(b.grads), std::move(inout))] {
-    launch.run(AdamAttrs{.lr = o.lr, .beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay,
-                         .decoupled = decoupled, .amsgrad = o.amsgrad, .maximize = o.maximize, .step = step.get()});
-  };
+  AdamAttrs attrs = attrs_of(o, decoupled_, step.get());
+  attrs.later = static_cast<const AdamStep<double>*>(b.later);
+  return [attrs, step, launch = Update(adam_op, impls(b.grads), std::move(inout))] { launch.run(attrs); };
 }
 
 }  // namespace graft

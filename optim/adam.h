@@ -37,6 +37,7 @@ class AdamBase : public OptimizerOf<AdamOptions> {
   std::vector<std::string_view> buffer_names() const override { return {"exp_avg", "exp_avg_sq", "max_exp_avg_sq"}; }
   State prepare(size_t group, const Slot&) const override;
   std::function<void()> update(const Batch&) const override;
+  Numbers numbers(size_t group) const override;
   bool decoupled_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 
 namespace graft::inline v1::optim {
@@ -122,16 +123,69 @@ std::vector<Optimizer::Batch> Optimizer::batches() {
   return all;
 }
 
+// In a graph: at each replay the state is counted as here, and the numbers that depend on it are written for the kernels.
+void Optimizer::follow(Batch& b) {
+  struct Seen {
+    size_t at;
+    Tensor param;
+    const std::byte* data;
+    State state;
+    int64_t before;  // steps of this parameter that come earlier in the graph
+  };
+  std::vector<Seen> seen;
+  for (size_t k = 0; k < b.slots.size(); ++k) {
+    const Tensor& p = b.slots[k]->param;
+    seen.push_back({size_t(b.slots[k] - groups_[b.group].data()), p, p.view().data, b.states[k], cuda::detail::times_followed(p.impl())});
+  }
+  const auto slots = [alive = alive(), g = b.group](const char* when) -> Slots& {
+    const auto self = alive.lock();
+    GRAFT_CHECK(self && (*self)->groups() > g, when, ": an optimizer that the step uses is gone");
+    return (*self)->groups_[g];
+  };
+  const Numbers n = numbers(b.group);
+  const auto write = [seen, slots, n, name = name(), g = b.group](std::byte* to) {
+    Slots& now = slots("Graph::replay");
+    for (const Seen& s : seen) {
+      const bool same = s.at < now.size() && now[s.at].param.is_same(s.param) && s.param.view().data == s.data &&
+                        std::ranges::equal(now[s.at].state.buffers, s.state.buffers, [](const Tensor& a, const Tensor& b) { return a.is_same(b); });
+      GRAFT_CHECK(same, name, ": parameter ", s.at, " of group ", g, " (", s.param.view(),
+                  "), or its state, is not what it was when the graph was captured; capture it again");
+      check_slot(name, g, s.at, now[s.at], {});
+      State counted = now[s.at].state;
+      counted.step += 1 + s.before;
+      counted.fresh = counted.fresh && s.before == 0;
+      if (n.write) n.write(counted, to);
+      to += n.bytes;
+    }
+  };
+  const auto count = [seen, slots] {
+    Slots& now = slots("Graph::replay");
+    for (const Seen& s : seen) {
+      ++now[s.at].state.step;
+      now[s.at].state.fresh = false;
+    }
+  };
+  b.later = cuda::detail::follow({n.bytes * seen.size(), write, count});
+}
+
 // Everything that can fail comes before the first write.
 void Optimizer::step() {
   const NoGrad quiet;
-  std::vector<Batch> all = batches();
+  std::vector<Batch> all;
+  {
+    const cuda::detail::Aside now;  // new buffers are filled once, not at each replay of a graph
+    all = batches();
+  }
   std::vector<std::function<void()>> updates;
-  for (const Batch& b : all) updates.push_back(update(b));
+  for (Batch& b : all) {
+    if (cuda::detail::is_unreadable(b.grads[0])) follow(b);
+    updates.push_back(update(b));
+  }
   for (size_t i = 0; i < all.size(); ++i) {
     updates[i]();
     for (size_t k = 0; k < all[i].slots.size(); ++k) {
-      all[i].states[k].fresh = false;
+      if (all[i].later) --all[i].states[k].step;  // it is recorded, and does not run
+      else all[i].states[k].fresh = false;
       std::swap(all[i].slots[k]->state, all[i].states[k]);
     }
   }

@@ -84,11 +84,20 @@ class Optimizer {
     std::vector<Slot*> slots;
     Tensors grads;
     std::vector<State> states;  // as prepared; steps already counted
+    void* later = nullptr;      // on the device: what numbers() writes, one after the other; null where no graph is captured
   };
   virtual std::function<void()> update(const Batch&) const = 0;
+  // The numbers of an update that change from step to step, which kernels of a captured graph read on the device: how many
+  // bytes they are for a parameter, and who writes them (or fails, where an option has changed that the graph cannot follow).
+  struct Numbers {
+    size_t bytes = 0;
+    std::function<void(const State& counted, std::byte* to)> write;
+  };
+  virtual Numbers numbers(size_t /*group*/) const { return {}; }
 
  private:
   std::vector<Batch> batches();
+  void follow(Batch&);
   std::vector<Slots> groups_;
   std::shared_ptr<Optimizer* const> self_ = std::make_shared<Optimizer* const>(this);
 };

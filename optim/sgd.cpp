@@ -3,7 +3,7 @@
 #include <cmath>
 #include <memory>
 #include "graft/core/ops.h"
-#include "graft/kernels/optimizer/attrs.h"
+#include "graft/kernels/optimizer/step.h"
 
 namespace graft::inline v1::optim {
 
@@ -25,6 +25,19 @@ State SGD::prepare(size_t group, const Slot& s) const {
 
 static const OpDef sgd_op{.name = "sgd", .infer = nullptr};
 
+static SgdAttrs attrs_of(const SGDOptions& o, const bool* first) {
+  return {.lr = o.lr, .momentum = o.momentum, .dampening = o.dampening, .weight_decay = o.weight_decay,
+          .nesterov = o.nesterov, .maximize = o.maximize, .first = first};
+}
+Optimizer::Numbers SGD::numbers(size_t group) const {
+  return {sizeof(SgdStep<double>), [this, group, was = options(group)](const State& counted, std::byte* to) {
+            const SGDOptions& o = options(group);
+            GRAFT_CHECK((o.momentum == 0) == (was.momentum == 0) && o.maximize == was.maximize, name(),
+                        ": maximize, or whether there is a momentum, has changed since the graph was captured; capture it again");
+            new (to) SgdStep<double>(sgd_step<double>(attrs_of(o, &counted.fresh), 0));
+          }};
+}
+
 std::function<void()> SGD::update(const Batch& b) const {
   std::vector<TensorImpl*> inout;
   const auto first = std::make_shared<bool[]>(b.slots.size());
@@ -33,10 +46,9 @@ std::function<void()> SGD::update(const Batch& b) const {
     if (options(b.group).momentum != 0) inout.push_back(b.states[k].buffers[0].impl());
     first[ptrdiff_t(k)] = b.states[k].fresh;
   }
-  return [o = options(b.group), first, launch = Update(sgd_op, impls(b.grads), std::move(inout))] {
-    launch.run(SgdAttrs{.lr = o.lr, .momentum = o.momentum, .dampening = o.dampening, .weight_decay = o.weight_decay,
-                        .nesterov = o.nesterov, .maximize = o.maximize, .first = first.get()});
-  };
+  SgdAttrs attrs = attrs_of(options(b.group), first.get());
+  attrs.later = static_cast<const SgdStep<double>*>(b.later);
+  return [attrs, first, launch = Update(sgd_op, impls(b.grads), std::move(inout))] { launch.run(attrs); };
 }
 
 }  // namespace graft

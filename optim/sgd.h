@@ -25,6 +25,7 @@ class SGD final : public OptimizerOf<SGDOptions> {
   std::vector<std::string_view> buffer_names() const override { return {"momentum_buffer"}; }
   State prepare(size_t group, const Slot&) const override;
   std::function<void()> update(const Batch&) const override;
+  Numbers numbers(size_t group) const override;
 };
 
 }  // namespace graft

@@ -271,9 +271,6 @@ TEST_F(Device, memory_runs_out) {
   cudaGetLastError();
   EXPECT_NE(make_unwritten<float>(1), nullptr);
 }
-TEST_F(Device, graphs_are_refused) {
-  EXPECT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), cudaErrorNotSupported);
-}
 TEST_F(Device, work_runs_only_when_something_waits_for_it) {
   float* p = make(zeros(32));
   cudaStream_t other = nullptr;
@@ -300,6 +297,181 @@ TEST_F(Device, pinned_memory_is_read_late) {
   *static_cast<float*>(host) = 2;  // too early
   EXPECT_EQ(read(p, 1)[0], 2);
   cudaFreeHost(host);
+}
+
+// ---- graphs ---------------------------------------------------------------------------------------------------
+
+struct Graphs : Device {
+  Graphs() {
+    cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+    cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    cudaStreamSynchronize(stream);
+  }
+  ~Graphs() override {
+    if (executable) cudaGraphExecDestroy(executable);
+    cudaEventDestroy(event);
+    cudaStreamDestroy(other);
+  }
+  void begin(cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal) { ASSERT_EQ(cudaStreamBeginCapture(stream, mode), cudaSuccess); }
+  cudaError_t end() {
+    cudaGraph_t graph = nullptr;
+    const cudaError_t e = cudaStreamEndCapture(stream, &graph);
+    EXPECT_EQ(graph != nullptr, e == cudaSuccess);
+    if (!graph) return e;
+    if (executable) cudaGraphExecDestroy(executable);
+    cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    return e;
+  }
+  // The capture has failed: it says so when it ends, and the stream works on.
+  void expect_invalid() {
+    EXPECT_EQ(end(), cudaErrorStreamCaptureInvalidated);
+    float* p = make(zeros(1));
+    increment(p, 1, stream);
+    EXPECT_EQ(read(p, 1)[0], 1);
+    cudaGetLastError();
+  }
+  void wait(cudaStream_t waits, cudaStream_t for_this) {
+    EXPECT_EQ(cudaEventRecord(event, for_this), cudaSuccess);
+    EXPECT_EQ(cudaStreamWaitEvent(waits, event, 0), cudaSuccess);
+  }
+  cudaStream_t other = nullptr;
+  cudaEvent_t event = nullptr;
+  cudaGraphExec_t executable = nullptr;
+};
+
+TEST_F(Graphs, what_is_captured_runs_when_it_is_launched_each_time) {
+  float* p = make(zeros(32));
+  begin();
+  cudaStreamCaptureStatus status{};
+  cudaStreamIsCapturing(stream, &status);
+  EXPECT_EQ(status, cudaStreamCaptureStatusActive);
+  increment(p, 32, stream);
+  increment(p, 32, stream);
+  ASSERT_EQ(end(), cudaSuccess);
+  cudaStreamIsCapturing(stream, &status);
+  EXPECT_EQ(status, cudaStreamCaptureStatusNone);
+  EXPECT_EQ(read(p, 32)[7], 0);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(cudaGraphLaunch(executable, stream), cudaSuccess);
+  EXPECT_EQ(read(p, 32)[7], 6);
+}
+TEST_F(Graphs, launches_of_one_graph_follow_each_other_on_any_streams) {
+  for (const auto order : {emu::Streams::lazy, emu::Streams::random}) {
+    emu::settings().streams = order;
+    float* p = make(zeros(32));
+    cudaStreamSynchronize(stream);
+    begin();
+    increment(p, 32, stream);
+    ASSERT_EQ(end(), cudaSuccess);
+    cudaGraphLaunch(executable, other);
+    cudaGraphLaunch(executable, stream);
+    EXPECT_EQ(read(p, 32)[0], 2);
+    cudaGraphExecDestroy(std::exchange(executable, nullptr));
+  }
+}
+TEST_F(Graphs, a_stream_that_waits_for_a_captured_one_is_captured_until_the_end) {
+  for (const auto order : {emu::Streams::eager, emu::Streams::lazy, emu::Streams::random}) {
+    emu::settings().streams = order;
+    float *p = make(zeros(32)), *q = make(zeros(32));
+    cudaStreamSynchronize(stream);
+    begin();
+    increment(p, 32, stream);
+    wait(other, stream);
+    increment(p, 32, other);
+    increment(q, 32, stream);
+    wait(stream, other);
+    add_lambda(p, q, 32, 10, stream);  // q = p + 10
+    ASSERT_EQ(end(), cudaSuccess);
+    for (int i = 0; i < 3; ++i) cudaGraphLaunch(executable, stream);
+    EXPECT_EQ(read(q, 32)[3], 16);
+    cudaGraphExecDestroy(std::exchange(executable, nullptr));
+  }
+}
+TEST_F(Graphs, what_was_forked_must_be_joined) {
+  float* p = make(zeros(32));
+  cudaStreamSynchronize(stream);
+  begin();
+  wait(other, stream);
+  increment(p, 32, other);
+  EXPECT_EQ(end(), cudaErrorStreamCaptureUnjoined);
+  begin();
+  wait(other, stream);
+  wait(stream, other);
+  increment(p, 32, other);
+  EXPECT_EQ(end(), cudaErrorStreamCaptureUnjoined) << "the join came before the last of its work";
+  increment(p, 32, other);
+  EXPECT_EQ(cudaStreamSynchronize(other), cudaSuccess) << "no stream is captured any more";
+  EXPECT_EQ(read(p, 1)[0], 1);
+}
+TEST_F(Graphs, waiting_and_asking_end_a_capture) {
+  begin();
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorStreamCaptureUnsupported);
+  increment(make_unwritten<float>(1), 1, stream);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorStreamCaptureInvalidated);
+  expect_invalid();
+  begin();
+  EXPECT_EQ(cudaStreamQuery(stream), cudaErrorStreamCaptureUnsupported);
+  expect_invalid();
+  begin();
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorStreamCaptureUnsupported);
+  expect_invalid();
+  begin();
+  cudaEventRecord(event, stream);
+  EXPECT_EQ(cudaEventSynchronize(event), cudaErrorCapturedEvent);
+  expect_invalid();
+  begin();
+  cudaEventRecord(event, other);
+  EXPECT_EQ(cudaEventQuery(event), cudaErrorStreamCaptureUnsupported) << "in the thread that captures";
+  expect_invalid();
+  cudaEventRecord(event, other);
+  EXPECT_EQ(cudaEventSynchronize(event), cudaSuccess);
+}
+TEST_F(Graphs, pageable_memory_and_the_default_stream_cannot_be_captured) {
+  float* p = make(zeros(4));
+  std::vector<float> host(4);
+  cudaStreamSynchronize(stream);
+  begin();
+  EXPECT_EQ(cudaMemcpyAsync(p, host.data(), 16, cudaMemcpyHostToDevice, stream), cudaErrorStreamCaptureUnsupported);
+  expect_invalid();
+  begin();
+  EXPECT_EQ(cudaMemcpyAsync(host.data(), p, 16, cudaMemcpyDeviceToHost, stream), cudaErrorStreamCaptureUnsupported);
+  expect_invalid();
+  begin();
+  EXPECT_EQ(cudaMemcpy(host.data(), p, 16, cudaMemcpyDeviceToHost), cudaErrorStreamCaptureImplicit);
+  expect_invalid();
+  EXPECT_EQ(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeGlobal), cudaErrorStreamCaptureUnsupported);
+}
+TEST_F(Graphs, memory_comes_and_goes_only_in_relaxed_mode) {
+  begin();
+  void* p = nullptr;
+  EXPECT_EQ(cudaMalloc(&p, 4), cudaErrorStreamCaptureUnsupported);
+  expect_invalid();
+  begin();
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  EXPECT_EQ(mode, cudaStreamCaptureModeGlobal);
+  EXPECT_EQ(cudaMalloc(&p, 4), cudaSuccess);
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  EXPECT_EQ(cudaFree(p), cudaErrorStreamCaptureUnsupported);
+  expect_invalid();
+  EXPECT_EQ(cudaFree(p), cudaSuccess);
+}
+TEST_F(Graphs, events_of_before_and_captures_within_captures_are_refused) {
+  cudaEventRecord(event, other);
+  begin();
+  EXPECT_EQ(cudaStreamWaitEvent(stream, event, 0), cudaErrorStreamCaptureIsolation);
+  expect_invalid();
+  begin();
+  EXPECT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaErrorIllegalState);
+  ASSERT_EQ(end(), cudaSuccess);
+  EXPECT_EQ(end(), cudaErrorIllegalState);
+  begin();
+  EXPECT_EQ(cudaStreamBeginCapture(other, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  wait(stream, stream);
+  EXPECT_EQ(cudaStreamWaitEvent(other, event, 0), cudaErrorStreamCaptureMerge);
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaStreamEndCapture(other, &graph), cudaErrorStreamCaptureInvalidated);
+  EXPECT_EQ(end(), cudaSuccess);
 }
 
 }  // namespace

@@ -48,4 +48,8 @@ foreach(page ${doc_pages})
   add_dependencies(graft_tests docs.${name})
   add_test(NAME docs.${name} COMMAND docs.${name} WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
   set_tests_properties(docs.${name} PROPERTIES TIMEOUT 120 LABELS docs)
+  if(GRAFT_CUDA AND name STREQUAL "cuda")  # the page of device cuda does more where there is one
+    add_dependencies(graft_cuda_tests docs.cuda)
+    set_tests_properties(docs.cuda PROPERTIES LABELS "docs;cuda")
+  endif()
 endforeach()

@@ -35,6 +35,7 @@ Cases rows();
 Cases convolutions();
 Cases attention();
 Cases optimizers();
+Cases steps();
 
 inline Tensor values(const Shape& shape, DType t, double seed) {  // between -1 and 1
   const graft::Device cuda(graft::Device::cuda);

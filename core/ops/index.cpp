@@ -2,6 +2,7 @@
 #include "graft/kernels/index/attrs.h"
 
 #include "graft/core/autograd.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 #include "graft/core/ops/indexing.h"
 
@@ -12,7 +13,7 @@ namespace graft::inline v1 {
 static const OpDef first_outside_op{.name = "first_outside", .infer = [](Infer& c) { c.out().rank = 0; }};
 
 void check_indices(std::string_view op, const Tensor& index, int64_t low, int64_t size, int dim, const Tensor& x) {
-  if (index.numel() == 0 || index.device().type == Device::meta || thread_modes().dry_run) return;
+  if (index.numel() == 0 || index.device().type == Device::meta || thread_modes().dry_run || cuda::detail::is_unreadable(index)) return;
   const auto bad = apply(first_outside_op, RangeAttrs{low, size}, index).item<int64_t>();
   GRAFT_CHECK(bad == INT64_MAX, ErrorCode::index_out_of_range, op, ": index ", bad, " is out of range for dimension ",
               dim, " with size ", size, ": ", x);

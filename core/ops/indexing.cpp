@@ -3,6 +3,7 @@
 #include "graft/core/ops/indexing.h"
 
 #include "graft/core/autograd.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 
 namespace graft::inline v1 {
@@ -63,6 +64,7 @@ class Selector {
   }
   void apply_tensor(const Tensor& t) {
     const bool known = t.device().type != Device::meta && !thread_modes().dry_run;
+    if (t.dim() == 0) cuda::detail::need_readable("index", t);
     if (t.dim() == 0 && known)
       return is_mask(t) ? put_flag(t.item<bool>()) : pick(as_index("index", t).item<int64_t>());
     if (!is_mask(t)) {

@@ -3,11 +3,14 @@
 #include "graft/kernels/label/attrs.h"
 
 #include "graft/core/autograd.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 
 namespace graft::inline v1 {
 
-static bool has_values(const Tensor& t) { return t.device().type != Device::meta && !thread_modes().dry_run; }
+static bool has_values(const Tensor& t) {
+  return t.device().type != Device::meta && !thread_modes().dry_run && !cuda::detail::is_unreadable(t);
+}
 
 // As contiguous i64, each in [0, limit) or `ignore`.
 static Tensor checked(const char* op, const char* what, const Tensor& index, int64_t limit, int64_t ignore = INT64_MIN,

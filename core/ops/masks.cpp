@@ -1,5 +1,6 @@
 // Ops with masks: masked_fill, nonzero, and what is made of them.
 #include "graft/core/autograd.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 #include "graft/core/ops/indexing.h"
 
@@ -55,6 +56,7 @@ static const OpDef nonzero_op{
         },
 };
 int64_t known_count(std::string_view op, const Tensor& count, const Tensor& x) {
+  cuda::detail::need_readable(op, x);
   GRAFT_CHECK(count.device().type != Device::meta && !thread_modes().dry_run, ErrorCode::data_dependent, op,
               ": the size of the result depends on the values of ", x, ", which are not known here");
   return count.item<int64_t>();

@@ -1,6 +1,6 @@
 // Ops that copy elements: clone, to, copy_, full, cat.
 #include "graft/core/autograd.h"
-#include "graft/core/cuda.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 
 namespace graft::inline v1 {
@@ -56,11 +56,18 @@ static const OpDef to_device_op{
     .infer = [](Infer& c) { infer_same(c), c.out().device = c.attrs<ToDeviceAttrs>().device; },
     .backward = [](Backward& b) { b.to(0) = b.g().to(b.input_device(0)); },
 };
+// A copy from the host reads there at each replay, so that the memory must be pinned; nothing waits for one to the host.
+static void check_recorded_copy(const Tensor& x, Device d, bool non_blocking) {
+  cuda::detail::need_readable("to", x);
+  GRAFT_CHECK(d.type != Device::cuda || (x.device() == Device::cpu && non_blocking && cuda::is_pinned(x)), "to: ", x, " to ", d,
+              ": while a graph is captured, only pinned memory of the host is copied to a device, with non_blocking");
+}
 Tensor Tensor::to(Device d, bool non_blocking) const {
   if (d == device()) return *this;
   cuda::need("to", d);
   if (thread_modes().dry_run) return *this;  // all devices are one
   GRAFT_CHECK(device().type != Device::meta, ErrorCode::data_dependent, "to: ", *this, " has no values to copy to ", d);
+  if (cuda::is_capturing()) check_recorded_copy(*this, d, non_blocking);
   const bool between = d.type == Device::cuda && device().type == Device::cuda;
   if (between) cuda::detail::join(device().index, d.index);
   const Tensor dense = is_dense(view()) ? *this : contiguous();  // a copy between devices is one of bytes

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include "graft/core/autograd.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 #include "graft/kernels/random/philox.h"
 
@@ -40,7 +41,10 @@ template <class Draw> static Stream take(Generator* g, DType t, Device d, int64_
   const bool integers = std::is_same_v<Draw, IntegerDraw> || std::is_same_v<Draw, PermutationDraw>;
   const int64_t size = is_complex(t) ? size_of(t) / 2 : size_of(t), values = is_complex(t) ? 2 * numel : numel;
   const int64_t per_block = integers || size == 8 ? 2 : 4;
-  return (g ? *g : default_generator()).take(uint64_t((values + per_block - 1) / per_block));
+  const auto blocks = uint64_t((values + per_block - 1) / per_block);
+  Generator& from = g ? *g : default_generator();
+  const Stream taken = from.take(blocks);
+  return cuda::is_capturing() ? cuda::detail::follow_draw(from, taken, blocks, d) : taken;
 }
 
 template <class Draw> static Tensor make(Draw draw, const Shape& shape, DType t, Device d, Generator* g) {
@@ -205,6 +209,7 @@ static const OpDef multinomial_op{
 Tensor multinomial(const Tensor& weights, int64_t samples, bool replacement, Generator* g) {
   GRAFT_CHECK(samples > 0, "multinomial: cannot draw ", samples, " samples");
   check_float("multinomial", weights.dtype());
+  cuda::detail::need_readable("multinomial", weights);  // which looks for weights that are none
   const int64_t n = weights.dim() ? weights.size(-1) : 1;
   const int64_t draws = n == 0 ? 0 : weights.numel() / n * (replacement ? samples : n);
   const Stream stream = take<IntegerDraw>(g, i64, weights.device(), draws);

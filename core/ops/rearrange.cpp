@@ -2,6 +2,7 @@
 #include "graft/kernels/rearrange/attrs.h"
 
 #include "graft/core/autograd.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 
 namespace graft::inline v1 {
@@ -127,6 +128,7 @@ Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<i
   const int d = wrap_dim("repeat_interleave", *dim, x.view());
   GRAFT_CHECK(repeats.device().type != Device::meta && !thread_modes().dry_run, ErrorCode::data_dependent,
               "repeat_interleave: the size of the result depends on the values of ", repeats);
+  cuda::detail::need_readable("repeat_interleave", repeats);
   GRAFT_CHECK(repeats.dim() <= 1 && (repeats.numel() == x.size(d) || repeats.numel() == 1), ErrorCode::shape_mismatch,
               "repeat_interleave: ", repeats, " does not match dimension ", d, " of ", x);
   const Tensor counts = repeats.to(i64).to(Device::cpu).reshape({repeats.numel()}).expand({x.size(d)}).contiguous();

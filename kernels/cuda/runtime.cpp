@@ -49,19 +49,54 @@ int capability(int device) {
 int version() { return CUDART_VERSION; }
 Status last_error() { return {int(cudaGetLastError())}; }
 
+namespace {
+
+// Memory may come and go while this thread captures a graph: what is allocated is no part of it.
+class Relaxed {
+ public:
+  Relaxed() { (void)cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~Relaxed() { (void)cudaThreadExchangeStreamCaptureMode(&mode_); }
+  Relaxed(const Relaxed&) = delete;
+  Relaxed& operator=(const Relaxed&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
+cudaError_t allocate_on_device(size_t bytes, void** out) {
 #ifdef GRAFT_CUDA_EMULATED
-Status allocate(size_t bytes, void** out) { return status(cudaError_t(emulation::allocate_unmarked(bytes, out))); }
+  return cudaError_t(emulation::allocate_unmarked(bytes, out));
+#else
+  return cudaMalloc(out, bytes);
+#endif
+}
+
+}  // namespace
+
+Status allocate(size_t bytes, void** out) {
+  const Relaxed mode;
+  return status(allocate_on_device(bytes, out));
+}
+#ifdef GRAFT_CUDA_EMULATED
 void mark_allocated(Stream s, void* p, size_t bytes) { emulation::mark_allocated(s, p, bytes); }
 void mark_released(Stream s, void* p, size_t bytes) { emulation::mark_released(s, p, bytes); }
 #else
-Status allocate(size_t bytes, void** out) { return status(cudaMalloc(out, bytes)); }
 void mark_allocated(Stream, void*, size_t) {}
 void mark_released(Stream, void*, size_t) {}
 #endif
-Status release(void* p) { return status(cudaFree(p)); }
+Status release(void* p) {
+  const Relaxed mode;
+  return status(cudaFree(p));
+}
 Status memory_info(size_t& free, size_t& total) { return status(cudaMemGetInfo(&free, &total)); }
-Status allocate_pinned(size_t bytes, void** out) { return status(cudaHostAlloc(out, bytes, cudaHostAllocPortable)); }
-Status release_pinned(void* p) { return status(cudaFreeHost(p)); }
+Status allocate_pinned(size_t bytes, void** out) {
+  const Relaxed mode;
+  return status(cudaHostAlloc(out, bytes, cudaHostAllocPortable));
+}
+Status release_pinned(void* p) {
+  const Relaxed mode;
+  return status(cudaFreeHost(p));
+}
 bool is_pinned(const void* p) {
   cudaPointerAttributes a{};
   return status(cudaPointerGetAttributes(&a, p)).ok() && a.type == cudaMemoryTypeHost;

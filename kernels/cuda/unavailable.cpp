@@ -1,5 +1,6 @@
-// What a build without CUDA has in the place of kernels/cuda/runtime.cpp and register.cpp.
+// What a build without CUDA has in the place of kernels/cuda/runtime.cpp, graph.cpp and register.cpp.
 #include <atomic>
+#include "graft/kernels/cuda/graph.h"
 #include "graft/kernels/cuda/register.h"
 #include "graft/kernels/cuda/runtime.h"
 #include "graft/kernels/cuda/vendor.h"
@@ -41,6 +42,11 @@ Status wait(Stream, Event) { return kNone; }
 Status synchronize_event(Event) { return kNone; }
 bool reached(Event) { return true; }
 float milliseconds(Event, Event) { return 0; }
+Status begin_capture(Stream) { return kNone; }
+Status end_capture(Stream, Graph*) { return kNone; }
+bool is_capturing(Stream) { return false; }
+Status launch_graph(Graph, Stream) { return kNone; }
+void destroy_graph(Graph) {}
 void mark_allocated(Stream, void*, size_t) {}
 void mark_released(Stream, void*, size_t) {}
 

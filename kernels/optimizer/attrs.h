@@ -8,10 +8,14 @@
 
 namespace graft::inline v1 {
 
+template <class C> struct SgdStep;
+template <class C> struct AdamStep;
+
 struct SgdAttrs {
   double lr = 0, momentum = 0, dampening = 0, weight_decay = 0;
   bool nesterov = false, maximize = false;
   const bool* first = nullptr;  // per p: the momentum buffer is to be started with the gradient
+  const SgdStep<double>* later = nullptr;  // on the device, per p: the step's numbers when a graph is replayed; null: the above
 };
 
 struct AdamAttrs {
@@ -19,6 +23,7 @@ struct AdamAttrs {
   bool decoupled = false;  // AdamW: the parameter decays, not the gradient
   bool amsgrad = false, maximize = false;
   const int64_t* step = nullptr;  // per p: this step's number, from 1
+  const AdamStep<double>* later = nullptr;  // as in SgdAttrs
 };
 
 }  // namespace graft

@@ -16,6 +16,14 @@ constexpr int kTensors = 24;          // of a launch: its arguments stay below 4
 constexpr unsigned kPerBlock = 2048;  // elements
 constexpr int kMostState = 4;
 
+// A step whose numbers are known at the launch or, in a graph, when it is replayed.
+template <class Step> struct Numbers;
+template <template <class> class Step, class C> struct Numbers<Step<C>> {
+  Step<C> known;
+  const Step<double>* later;
+  __device__ Step<C> get() const { return later ? rounded<C>(*later) : known; }
+};
+
 // The tensors of one launch, read where the arguments lie (__grid_constant__): not copied per thread. `data`: parameter, state ..., gradient.
 template <class Step> struct Batch {
   int count = 0;
@@ -23,7 +31,7 @@ template <class Step> struct Batch {
   int64_t numel[kTensors];
   void* data[kTensors][kMostState + 1];
   bool packs[kTensors];  // all of them aligned
-  Step step[kTensors];
+  Numbers<Step> step[kTensors];
 };
 
 // Element i of a tensor; `own` are its addresses, the gradient last.
@@ -66,18 +74,19 @@ __global__ __launch_bounds__(kThreads) void update_batch(const __grid_constant__
   const auto count = unsigned(b.numel[k] - first < kPerBlock ? b.numel[k] - first : kPerBlock);
   constexpr unsigned n = kPerPack<T>;
   const unsigned packs = b.packs[k] ? count / n : 0;
-  for (unsigned j = threadIdx.x; j < packs; j += kThreads) update_pack<T, state>(b.step[k], b.data[k], first / n + j, sign);
-  for (unsigned j = packs * n + threadIdx.x; j < count; j += kThreads) update<T, state>(b.step[k], b.data[k], first + j, sign);
+  const Step step = b.step[k].get();
+  for (unsigned j = threadIdx.x; j < packs; j += kThreads) update_pack<T, state>(step, b.data[k], first / n + j, sign);
+  for (unsigned j = packs * n + threadIdx.x; j < count; j += kThreads) update<T, state>(step, b.data[k], first + j, sign);
 }
 template <class T, int state, class Step>
-__global__ __launch_bounds__(kThreads) void update_strided(Strided<state + 1> s, Step step, compute_t<T> sign) {
+__global__ __launch_bounds__(kThreads) void update_strided(Strided<state + 1> s, Numbers<Step> step, compute_t<T> sign) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= s.count) return;
   int64_t at[state + 1];
   s.offsets(i, at);
   void* own[kMostState + 1] = {};
   for (int k = 0; k <= state; ++k) own[k] = s.data[k] + at[k];
-  update<T, state>(step, own, 0, sign);
+  update<T, state>(step.get(), own, 0, sign);
 }
 
 template <class T, int state, class Step, class Make> Decline run(const Launch& l, bool maximize, Make make) {
@@ -95,7 +104,7 @@ template <class T, int state, class Step, class Make> Decline run(const Launch& 
     const Launch one{rest, out};
     if (out[0]->numel == 0) continue;
     if (!one_row_covers(one)) {
-      const Step step = make(k);
+      const Numbers<Step> step = make(k);
       for_each_part<state + 1>(one, [&](const Strided<state + 1>& s) {
         launch(update_strided<T, state, Step>, blocks_for(s.count), kThreads, 0, l.stream, s, step, sign);
       });
@@ -118,13 +127,13 @@ template <class T, int state, class Step, class Make> Decline run(const Launch& 
 template <class T> Decline sgd(const Launch& l) {
   using Step = SgdStep<compute_t<T>>;
   const auto& a = l.attrs_as<SgdAttrs>();
-  const auto make = [&](size_t k) { return sgd_step<compute_t<T>>(a, k); };
+  const auto make = [&](size_t k) { return Numbers<Step>{sgd_step<compute_t<T>>(a, k), a.later ? a.later + k : nullptr}; };
   return a.momentum != 0 ? run<T, 2, Step>(l, a.maximize, make) : run<T, 1, Step>(l, a.maximize, make);
 }
 template <class T> Decline adam(const Launch& l) {
   using Step = AdamStep<compute_t<T>>;
   const auto& a = l.attrs_as<AdamAttrs>();
-  const auto make = [&](size_t k) { return adam_step<compute_t<T>>(a, k); };
+  const auto make = [&](size_t k) { return Numbers<Step>{adam_step<compute_t<T>>(a, k), a.later ? a.later + k : nullptr}; };
   return a.amsgrad ? run<T, 4, Step>(l, a.maximize, make) : run<T, 3, Step>(l, a.maximize, make);
 }
 

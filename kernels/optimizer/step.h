@@ -21,6 +21,9 @@ template <class C> struct SgdStep {
     p = T(x - lr * d);
   }
 };
+template <class C> GRAFT_HD SgdStep<C> rounded(const SgdStep<double>& s) {
+  return {C(s.lr), C(s.momentum), C(s.keep), C(s.weight_decay), s.nesterov, s.first};
+}
 template <class C> SgdStep<C> sgd_step(const SgdAttrs& a, size_t k) {
   return {C(a.lr), C(a.momentum), C(1 - a.dampening), C(a.weight_decay), a.nesterov, a.first && a.first[k]};
 }
@@ -45,6 +48,9 @@ template <class C> struct AdamStep {
     p = T(x - step_size * mean / (std::sqrt(under) * root_correction + eps));
   }
 };
+template <class C> GRAFT_HD AdamStep<C> rounded(const AdamStep<double>& s) {
+  return {C(s.lr), C(s.beta1), C(s.beta2), C(s.eps), C(s.weight_decay), C(s.step_size), C(s.root_correction), s.decoupled};
+}
 template <class C> AdamStep<C> adam_step(const AdamAttrs& a, size_t k) {
   const auto t = double(a.step[k]);
   return {C(a.lr), C(a.beta1), C(a.beta2), C(a.eps), C(a.weight_decay), C(a.lr / (1 - std::pow(a.beta1, t))),

@@ -16,6 +16,11 @@ namespace {
 
 using namespace cuda;
 
+// Where the numbers begin: known at the launch or, in a graph, when it is replayed.
+__device__ inline Stream begin(const Stream& s) {
+  return s.cell ? Stream{s.cell->seed, s.first + s.cell->moved} : s;
+}
+
 // A thread turns the four words of one counter into its values. An element is `parts` of them: a complex number is two.
 template <class Draw, class T, int parts>
 __global__ __launch_bounds__(kThreads) void draw_values(Draw d, T* y, int64_t count, Dimensions place) {
@@ -23,7 +28,8 @@ __global__ __launch_bounds__(kThreads) void draw_values(Draw d, T* y, int64_t co
   const int64_t counter = int64_t(blockIdx.x) * kThreads + threadIdx.x, first = counter * per;
   if (first >= count) return;
   T value[4];
-  d(philox::words(d.stream.seed, d.stream.first + uint64_t(counter)), value);
+  const Stream s = begin(d.stream);
+  d(philox::words(s.seed, s.first + uint64_t(counter)), value);
   for (int k = 0; k < per && first + k < count; ++k) {
     const int64_t i = first + k;
     y[place.rank ? place.offset(unsigned(i / parts)) * parts + i % parts : i] = value[k];
@@ -53,7 +59,7 @@ constexpr Decline kTooMany = "2^31 elements or more", kNoMemory = "no memory is 
 
 __global__ __launch_bounds__(kThreads) void draw_keys(Stream s, uint64_t* keys, unsigned n) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
-  if (i < n) keys[i] = word64(s, i);
+  if (i < n) keys[i] = word64(begin(s), i);
 }
 // The first `keep` places of each row.
 __global__ __launch_bounds__(kThreads) void take_places(const unsigned* places, int64_t* y, unsigned n, Divider keep, unsigned count) {
@@ -112,7 +118,7 @@ __global__ __launch_bounds__(kThreads) void find_among_sums(const double* sums, 
   const unsigned k = blockIdx.x * kThreads + threadIdx.x;
   if (k >= count) return;
   const double* row = sums + size_t(samples.divide(k)) * n;
-  const double all = row[n - 1], at = philox::unit64(word64(s, k)) * all;
+  const double all = row[n - 1], at = philox::unit64(word64(begin(s), k)) * all;
   unsigned low = 0, high = n;
   while (low < high) {
     const unsigned middle = low + (high - low) / 2;
@@ -124,7 +130,7 @@ __global__ __launch_bounds__(kThreads) void find_among_sums(const double* sums, 
 // Without: every weight w gets an exponential time of rate w, and the earliest win (Efraimidis and Spirakis, 2006).
 __global__ __launch_bounds__(kThreads) void draw_times(const double* weights, Stream s, uint64_t* keys, unsigned count) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
-  if (i < count) keys[i] = key_of(-std::log(philox::positive(word64(s, i))) / weights[i]);
+  if (i < count) keys[i] = key_of(-std::log(philox::positive(word64(begin(s), i))) / weights[i]);
 }
 
 Decline multinomial(const Launch& l) {
@@ -178,7 +184,8 @@ template <class T> __global__ __launch_bounds__(kThreads) void drop_elements(Dro
     for (int k = 0; k < per; ++k)
       if (first + k < count) value.of[k] = x[first + k], added.of[k] = residual ? residual[first + k] : T(0);
   }
-  const philox::Words w = philox::words(d.keep.stream.seed, d.keep.stream.first + uint64_t(counter));
+  const Stream s = begin(d.keep.stream);
+  const philox::Words w = philox::words(s.seed, s.first + uint64_t(counter));
   if (residual) d(w, value.of, added.of, out.of, per);
   else d(w, value.of, static_cast<const T*>(nullptr), out.of, per);
   if (whole) {

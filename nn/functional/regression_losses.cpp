@@ -1,6 +1,7 @@
 // Losses between numbers: squared, absolute and what lies between.
 #include <cmath>
 #include <numbers>
+#include "graft/core/cuda_graph.h"
 #include "graft/core/op.h"
 #include "graft/nn/functional/reduce.h"
 
@@ -59,7 +60,7 @@ Tensor gaussian_nll_loss(const Tensor& input, const Tensor& target, const Tensor
   {
     const NoGrad quiet;
     v = v.detach();
-    if (v.device().type != Device::meta && !thread_modes().dry_run)
+    if (v.device().type != Device::meta && !thread_modes().dry_run && !cuda::detail::is_unreadable(v))
       GRAFT_CHECK(sum(lt(v, 0.0)).item<int64_t>() == 0, "gaussian_nll_loss: var has negative entry/entries");
     v = clamp_min(v, eps) - v;
   }

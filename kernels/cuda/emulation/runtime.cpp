@@ -23,6 +23,7 @@ bool is_pinned(const void* p) {
 
 cudaError_t invalid_handle() { return remember(cudaErrorInvalidResourceHandle); }
 cudaError_t wait_for(Stream* s) {
+  if (const cudaError_t e = refuse_wait(s)) return e;
   drain(s);
   return remember(fault_code());
 }
@@ -78,6 +79,7 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
   const Lock lock(emu::mutex());
   if (fault_code() != cudaSuccess) return remember(fault_code());
   *p = nullptr;
+  if (const cudaError_t e = refuse_unsafe()) return e;
   const cudaError_t e = bytes ? remember(allocate_global(current_device(), bytes, p)) : cudaSuccess;
   if (e != cudaSuccess || !bytes) return e;
   const DeviceScope scope;
@@ -88,11 +90,13 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
 cudaError_t cudaFree(void* p) {
   const Lock lock(emu::mutex());
   if (!p) return cudaSuccess;
+  if (const cudaError_t e = refuse_unsafe()) return e;
   drain_all();
   return remember(release_global(p));
 }
 cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
   const Lock lock(emu::mutex());
+  if (const cudaError_t e = refuse_unsafe()) return e;
   *p = std::malloc(std::max<size_t>(bytes, 1));
   if (!*p) return remember(cudaErrorMemoryAllocation);
   pinned()[static_cast<char*>(*p)] = bytes;
@@ -101,6 +105,7 @@ cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
 cudaError_t cudaMallocHost(void** p, size_t bytes) { return cudaHostAlloc(p, bytes, 0); }
 cudaError_t cudaFreeHost(void* p) {
   const Lock lock(emu::mutex());
+  if (const cudaError_t e = refuse_unsafe()) return e;
   drain_all();
   pinned().erase(static_cast<char*>(p));
   std::free(p);
@@ -131,6 +136,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     host_error("cudaMemcpy: " + why);
     return remember(cudaErrorInvalidValue);
   }
+  if (const cudaError_t e = refuse_work(s)) return e;
+  if ((!c.from_device() && !is_pinned(from)) || (!c.to_device() && !is_pinned(to)))
+    if (const cudaError_t e = refuse_pageable(s)) return e;
   if (!c.from_device() && !is_pinned(from)) {
     const auto* first = static_cast<const char*>(from);
     push(s, [to, kind = c.kind, staged = std::vector<char>(first, first + bytes)] {
@@ -157,6 +165,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
     host_error("cudaMemset: " + why);
     return remember(cudaErrorInvalidValue);
   }
+  if (const cudaError_t e = refuse_work(s)) return e;
   push(s, [=] {
     if (bytes && !is_marked(p, bytes)) return set_fault(cudaErrorIllegalAddress, "cudaMemset: touches memory that its owner has given back");
     const DeviceScope scope;
@@ -183,6 +192,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const Lock lock(emu::mutex());
   Stream* s = find_stream(stream);
   if (!s || is_legacy(s)) return invalid_handle();
+  if (const cudaError_t e = refuse_wait(s)) return e;
   drain(s);
   all_streams().live.erase(s);  // not deleted: events may name it
   return cudaSuccess;
@@ -196,25 +206,17 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   const Lock lock(emu::mutex());
   Stream* s = find_stream(stream);
   if (!s) return invalid_handle();
+  if (const cudaError_t e = refuse_wait(s)) return e;
   if (s->done == s->queued) return fault_code();
   run_to(s, s->done + 1);  // time passes
   return cudaErrorNotReady;
 }
 cudaError_t cudaDeviceSynchronize() {
   const Lock lock(emu::mutex());
+  if (const cudaError_t e = refuse_wait(current_device())) return e;
   drain_all();
   return remember(fault_code());
 }
-cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
-  const Lock lock(emu::mutex());
-  host_error("cudaStreamBeginCapture: the emulated device does not capture graphs");
-  return remember(cudaErrorNotSupported);
-}
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
-  *status = cudaStreamCaptureStatusNone;
-  return cudaSuccess;
-}
-
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) {
   const Lock lock(emu::mutex());
   auto* e = new Event;
@@ -232,6 +234,13 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   Stream* s = find_stream(stream);
   Event* e = find_event(event);
   if (!s || !e) return invalid_handle();
+  if (const cudaError_t refused = refuse_work(s)) return refused;
+  e->capture = s->capture;
+  if (s->capture) {
+    e->at = {};
+    e->node = record(s, nullptr, {});
+    return cudaSuccess;
+  }
   e->at = {s, s->queued + 1};
   push(s, [event] {
     if (Event* reached = find_event(event)) reached->seconds = now();
@@ -243,6 +252,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   Stream* s = find_stream(stream);
   const Event* e = find_event(event);
   if (!s || !e) return invalid_handle();
+  if (s->capture || e->capture) return wait_in_capture(s, e);
   if (e->at.stream) push_after(s, nullptr, {e->at});
   return cudaSuccess;
 }
@@ -250,6 +260,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Lock lock(emu::mutex());
   const Event* e = find_event(event);
   if (!e) return invalid_handle();
+  if (const cudaError_t refused = refuse_captured(e)) return refused;
   if (e->at.stream) run_to(e->at.stream, e->at.number);
   return remember(fault_code());
 }
@@ -257,6 +268,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   const Lock lock(emu::mutex());
   const Event* e = find_event(event);
   if (!e) return invalid_handle();
+  if (const cudaError_t refused = refuse_captured(e)) return refused;
+  if (const cudaError_t refused = refuse_unsafe()) return refused;
   if (!e->at.stream || e->at.stream->done >= e->at.number) return fault_code();
   run_to(e->at.stream, e->at.stream->done + 1);
   return cudaErrorNotReady;
@@ -292,6 +305,16 @@ const char* cudaGetErrorName(cudaError_t e) {
     case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
     case cudaErrorLaunchTimeout: return "cudaErrorLaunchTimeout";
     case cudaErrorNotSupported: return "cudaErrorNotSupported";
+    case cudaErrorIllegalState: return "cudaErrorIllegalState";
+    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureMerge: return "cudaErrorStreamCaptureMerge";
+    case cudaErrorStreamCaptureUnmatched: return "cudaErrorStreamCaptureUnmatched";
+    case cudaErrorStreamCaptureUnjoined: return "cudaErrorStreamCaptureUnjoined";
+    case cudaErrorStreamCaptureIsolation: return "cudaErrorStreamCaptureIsolation";
+    case cudaErrorStreamCaptureImplicit: return "cudaErrorStreamCaptureImplicit";
+    case cudaErrorCapturedEvent: return "cudaErrorCapturedEvent";
+    case cudaErrorStreamCaptureWrongThread: return "cudaErrorStreamCaptureWrongThread";
     default: return "cuda error";
   }
 }

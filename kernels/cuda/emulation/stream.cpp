@@ -108,6 +108,7 @@ Stream* find_stream(void* handle) {
 int device_of(const Stream* s) { return s->device; }
 
 void push_after(Stream* s, std::function<void()> work, std::vector<Point> after) {
+  if (s->capture) return void(record(s, std::move(work), {}));
   if (is_legacy(s)) {
     if (!settings().legacy_stream) host_error("work on the default stream");
     for (Stream* other : all_streams().live)
@@ -141,6 +142,7 @@ void enqueue(void* stream, std::function<void()> work) {
   const Lock lock(mutex());
   Stream* s = find_stream(stream);
   if (!s) return host_error("work for a stream that was destroyed");
+  if (refuse_work(s) != cudaSuccess) return;
   push(s, [run = std::move(work)] {
     const DeviceScope scope;
     run();
@@ -163,11 +165,21 @@ void launch(const LaunchConfig& c) {
     return void(remember(cudaErrorInvalidValue));
   Stream* s = find_stream(c.stream);
   if (!s || s->device != t_device) return void(remember(cudaErrorInvalidResourceHandle));
+  if (refuse_work(s) != cudaSuccess) return;
   push(s, [c, device = s->device] { run_kernel(c, device); });
 }
 
+static void enqueue_mark(void* stream, std::function<void()> mark) {
+  Stream* s = find_stream(stream);
+  if (!s || !s->capture) return enqueue(stream, std::move(mark));
+  (void)record(s, [run = std::move(mark)] {
+    const DeviceScope scope;
+    run();
+  }, {}, true);
+}
 void mark_allocated(void* stream, void* p, size_t bytes) {
-  enqueue(stream, [=] {
+  const Lock lock(mutex());
+  enqueue_mark(stream, [=] {
     std::memset(p, 0xff, bytes);
     mark_global(p, bytes, false);
   });
@@ -175,11 +187,12 @@ void mark_allocated(void* stream, void* p, size_t bytes) {
 void mark_released(void* stream, void* p, size_t bytes) {
   const Lock lock(mutex());
   if (!find_stream(stream)) return forget_global(p, bytes);  // all its work is done
-  enqueue(stream, [=] { forget_global(p, bytes); });
+  enqueue_mark(stream, [=] { forget_global(p, bytes); });
 }
 int allocate_unmarked(size_t bytes, void** out) {
   const Lock lock(mutex());
   if (fault_code() != cudaSuccess) return int(remember(fault_code()));
+  if (const cudaError_t e = refuse_unsafe()) return int(e);
   return int(remember(allocate_global(t_device, bytes, out)));
 }
 
