@@ -444,6 +444,7 @@ TEST_F(CudaGraph, streams_may_fork_and_join) {
 }
 TEST_F(CudaGraph, streams_that_are_no_part_of_the_graph_or_are_not_joined_are_refused) {
   const Tensor x = counted({10}).cuda();
+  cuda::synchronize();
   const cuda::Stream side;
   EXPECT_TRUE(contains(message([&] {
                 Graph::capture([&] {
