@@ -151,9 +151,8 @@ void Optimizer::follow(Batch& b) {
       GRAFT_CHECK(same, name, ": parameter ", s.at, " of group ", g, " (", s.param.view(),
                   "), or its state, is not what it was when the graph was captured; capture it again");
       check_slot(name, g, s.at, now[s.at], {});
-      State counted = now[s.at].state;
-      counted.step += 1 + s.before;
-      counted.fresh = counted.fresh && s.before == 0;
+      const State& own = now[s.at].state;
+      const State counted{.step = own.step + 1 + s.before, .fresh = own.fresh && s.before == 0, .buffers = {}};
       if (n.write) n.write(counted, to);
       to += n.bytes;
     }

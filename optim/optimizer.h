@@ -89,6 +89,7 @@ class Optimizer {
   virtual std::function<void()> update(const Batch&) const = 0;
   // The numbers of an update that change from step to step, which kernels of a captured graph read on the device: how many
   // bytes they are for a parameter, and who writes them (or fails, where an option has changed that the graph cannot follow).
+  // Of the state, write() sees `step` and `fresh`.
   struct Numbers {
     size_t bytes = 0;
     std::function<void(const State& counted, std::byte* to)> write;

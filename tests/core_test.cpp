@@ -6,8 +6,9 @@
 #include <thread>
 #include <gtest/gtest.h>
 #include "graft/core/autograd.h"
-#include "graft/core/cuda.h"
+#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
+#include "refused.h"
 
 using namespace graft;
 
@@ -490,6 +491,8 @@ TEST(Contract, KD9_without_a_device_cuda_says_why_and_the_cpu_works) {
     EXPECT_NE(std::string(e.what()).find(cuda::why_not_available()), std::string::npos) << e.what();
   }
   EXPECT_EQ((ones({2}) + 1.0).select(0, 1).item<float>(), 2);
+  EXPECT_CODE(device_unavailable, cuda::Graph::capture([] {}));
+  EXPECT_FALSE(cuda::is_capturing());
   for (const cuda::VendorLibrary& l : cuda::vendor_libraries()) EXPECT_NE(l.state, "") << l.name;  // KD13
 }
 

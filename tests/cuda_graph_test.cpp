@@ -4,6 +4,8 @@
 
 #include <cstring>
 #include <optional>
+#include <sstream>
+#include <thread>
 #include "cuda_device.h"
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
@@ -148,6 +150,35 @@ TEST_F(CudaGraph, many_parameters_of_any_strides_and_two_steps_of_an_optimizer_i
   }
   EXPECT_EQ(replayed.state(b[0])->step, 4);
   for (size_t i = 0; i < a.size(); ++i) ASSERT_EQ(values(b[i]), values(a[i])) << i;
+}
+TEST_F(CudaGraph, an_optimizer_counts_for_each_parameter_and_has_rates_for_each_group) {
+  const auto make = [] {
+    Tensors all;
+    for (int i = 0; i < 3; ++i) all.push_back(counted({50}, 0.3 + i).cuda().requires_grad_());
+    return all;
+  };
+  const Tensors a = make(), b = make();
+  optim::Adam eager({a[0], a[1]}, {.lr = 0.1}), replayed({b[0], b[1]}, {.lr = 0.1});
+  eager.add_param_group({a[2]}, {.lr = 0.3});
+  replayed.add_param_group({b[2]}, {.lr = 0.3});
+  const auto give_gradients = [](const Tensors& all, size_t n) {
+    for (size_t i = 0; i < n; ++i) all[i].set_grad(counted({50}, 0.9 + double(i)).cuda());
+  };
+  give_gradients(a, 1);  // the others have none, and are not counted
+  give_gradients(b, 1);
+  for (int i = 0; i < 4; ++i) eager.step(), replayed.step();
+  give_gradients(a, 3);
+  give_gradients(b, 3);
+  const auto graph = Graph::capture([&] { replayed.step(); });
+  for (int i = 0; i < 3; ++i) {
+    eager.set_lr(1, 0.2 / (i + 1));
+    replayed.set_lr(1, 0.2 / (i + 1));
+    eager.step();
+    graph.replay();
+    for (size_t k = 0; k < 3; ++k) EXPECT_EQ(values(b[k]), values(a[k])) << k;
+  }
+  EXPECT_EQ(replayed.state(b[0])->step, 7);
+  EXPECT_EQ(replayed.state(b[1])->step, 3);
 }
 TEST_F(CudaGraph, an_inference_step_is_replayed_with_other_inputs) {
   const auto t = convolutions();
@@ -441,6 +472,27 @@ TEST_F(CudaGraph, streams_may_fork_and_join) {
     graph.replay();
     EXPECT_EQ(values(y), values(x * 3.0 + exp(x) * 2.0));
   }
+}
+TEST_F(CudaGraph, other_threads_work_on_while_one_captures) {
+  const Tensor x = counted({1000}).cuda();
+  const std::vector<double> twice = values(x * 2.0);
+  cuda::synchronize();
+  Tensor y;
+  std::vector<double> got;
+  bool captures = true;
+  const auto graph = Graph::capture([&] {
+    y = x * 3.0;
+    std::thread([&] {
+      captures = cuda::is_capturing();
+      const cuda::UseStream scope((cuda::Stream()));
+      got = values(x * 2.0);
+    }).join();
+    y = y + 1.0;
+  });
+  EXPECT_FALSE(captures);
+  EXPECT_EQ(got, twice);
+  graph.replay();
+  EXPECT_EQ(values(y), values(x * 3.0 + 1.0));
 }
 TEST_F(CudaGraph, streams_that_are_no_part_of_the_graph_or_are_not_joined_are_refused) {
   const Tensor x = counted({10}).cuda();
