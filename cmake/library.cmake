@@ -16,6 +16,12 @@ endif()
 file(GLOB sources CONFIGURE_DEPENDS core/*.cpp core/*/*.cpp nn/*.cpp nn/*/*.cpp optim/*.cpp optim/*/*.cpp
      surgery/*.cpp surgery/*/*.cpp io/*.cpp io/*/*.cpp)
 
+if(GRAFT_CUDA)
+  list(FILTER sources EXCLUDE REGEX "/core/cuda_graph_unavailable.cpp$")
+else()
+  list(FILTER sources EXCLUDE REGEX "/core/cuda_graph.cpp$")
+endif()
+
 # x.avx2.cpp and x.avx512.cpp are compiled for wider instruction sets and chosen at run time. What they define must have
 # internal linkage but for their one entry, or the linker may take a function from them for everybody; a test looks.
 set(avx2 -mavx2 -mfma -mf16c)
