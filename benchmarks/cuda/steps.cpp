@@ -54,7 +54,7 @@ Case training(const char* name, int layers, int64_t width, int64_t batch) {
                             eager->step();
                             return eager->results();
                           }}},
-                        1e-6};
+                        1e-5};
           }};
 }
 
