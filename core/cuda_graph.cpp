@@ -16,7 +16,7 @@ void check(runtime::Status, std::string_view what);  // cuda.cpp
 const Stream& default_stream(int device);         // cuda.cpp
 
 struct Graph::State {
-  static constexpr size_t kCells = size_t{32} << 10;  // bytes that one copy writes: the driver takes so few along without a wait
+  static constexpr size_t kCells = size_t{32} << 10;  // bytes of a copy: so few the driver takes along without a wait
 
   struct Kept {
     Ref<Storage> storage;
@@ -159,7 +159,9 @@ void Graph::State::replay() {
     now.wait(before);
     last = now;
   }
-  for (const Cells& c : cells) check(runtime::copy(c.there.view().data, c.here.data(), c.used, handle), "Graph::replay");
+  for (const Cells& c : cells)
+    for (size_t at = 0; at < c.used; at += kCells)
+      check(runtime::copy(c.there.view().data + at, c.here.data() + at, std::min(kCells, c.used - at), handle), "Graph::replay");
   check(runtime::launch_graph(graph, handle), "Graph::replay");
   for (const Follower& f : followers) f.on_host.count();
   for (auto& [storage, k] : kept) k.storage->version.fetch_add(k.writes, std::memory_order_relaxed);
@@ -205,7 +207,8 @@ void record_launch(std::string_view op, std::span<TensorImpl* const> used, int d
   if (device != s->device)
     fail(op, ": goes to cuda:", device, " while a graph of cuda:", s->device, " is captured");
   if (!runtime::is_capturing(current_stream(device).handle()))
-    fail(op, ": the current stream is not part of the graph that is captured; it becomes so by waiting for an event of a stream that is");
+    fail(op, ": the current stream is not part of the graph that is captured; it becomes so by waiting for an event of a stream ",
+         "that is");
   for (TensorImpl* t : used) {
     Storage* storage = t->storage.get();
     if (!storage->data || belongs_to(s, device, storage->data)) continue;
@@ -235,7 +238,8 @@ graft::Stream follow_draw(Generator& g, const graft::Stream& taken, uint64_t blo
       const graft::Stream now = locked()->position();
       new (to) StreamCell{now.seed, now.first - of->start.first};
     };
-    of->cell = static_cast<StreamCell*>(s.follow({sizeof(StreamCell), write, [of, locked] { (void)locked()->take(of->blocks); }}));
+    const auto count = [of, locked] { (void)locked()->take(of->blocks); };
+    of->cell = static_cast<StreamCell*>(s.follow({sizeof(StreamCell), write, count}));
   }
   return {taken.seed, taken.first, here ? of->cell : nullptr};
 }

@@ -14,6 +14,9 @@ void manual_seed(uint64_t seed) { default_generator().manual_seed(seed); }
 UseGenerator::UseGenerator(Generator& g) : before_(std::exchange(t_generator, &g)) {}
 UseGenerator::~UseGenerator() { t_generator = before_; }
 
+Generator::Generator(uint64_t seed) : at_{seed, 0}, self_(std::make_shared<Generator* const>(this)) {}
+Generator::Generator(const Generator& o) : at_(o.position()), self_(std::make_shared<Generator* const>(this)) {}
+Generator::~Generator() = default;
 Generator& Generator::operator=(const Generator& o) {
   const Stream there = o.position();
   const std::lock_guard lock(mutex_);

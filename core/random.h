@@ -12,8 +12,9 @@ namespace graft::inline v1 {
 // decides who gets what, so give each thread its own (UseGenerator) where results are to repeat.
 class Generator {
  public:
-  explicit Generator(uint64_t seed = 0) : at_{seed, 0} {}
-  Generator(const Generator& o) : at_(o.position()) {}
+  explicit Generator(uint64_t seed = 0);
+  Generator(const Generator&);
+  ~Generator();
   Generator& operator=(const Generator& o);
 
   void manual_seed(uint64_t seed);  // and back to the beginning
@@ -29,7 +30,7 @@ class Generator {
  private:
   mutable std::mutex mutex_;
   Stream at_;
-  std::shared_ptr<Generator* const> self_ = std::make_shared<Generator* const>(this);
+  std::shared_ptr<Generator* const> self_;
 };
 
 // What the functions below use when they are given no generator: that of the innermost UseGenerator of this thread, else

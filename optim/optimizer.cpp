@@ -123,48 +123,56 @@ std::vector<Optimizer::Batch> Optimizer::batches() {
   return all;
 }
 
-// In a graph: at each replay the state is counted as here, and the numbers that depend on it are written for the kernels.
-void Optimizer::follow(Batch& b) {
+// What of a batch happens on the host at each replay of a graph: the state is counted as by step(), and the numbers that
+// depend on it are written for the kernels.
+struct Optimizer::Replayed {
   struct Seen {
     size_t at;
     Tensor param;
     const std::byte* data;
-    State state;
+    std::array<Tensor, 3> buffers;
     int64_t before;  // steps of this parameter that come earlier in the graph
   };
+  std::weak_ptr<Optimizer* const> alive;
+  std::string_view name;
+  size_t group;
+  Numbers numbers;
   std::vector<Seen> seen;
-  for (size_t k = 0; k < b.slots.size(); ++k) {
-    const Tensor& p = b.slots[k]->param;
-    seen.push_back({size_t(b.slots[k] - groups_[b.group].data()), p, p.view().data, b.states[k], cuda::detail::times_followed(p.impl())});
-  }
-  const auto slots = [alive = alive(), g = b.group](const char* when) -> Slots& {
+
+  Slots& slots() const {
     const auto self = alive.lock();
-    GRAFT_CHECK(self && (*self)->groups() > g, when, ": an optimizer that the step uses is gone");
-    return (*self)->groups_[g];
-  };
-  const Numbers n = numbers(b.group);
-  const auto write = [seen, slots, n, name = name(), g = b.group](std::byte* to) {
-    Slots& now = slots("Graph::replay");
+    GRAFT_CHECK(self, "Graph::replay: an optimizer that the step uses is gone");
+    return (*self)->groups_[group];
+  }
+  void write(std::byte* to) const {
+    const Slots& now = slots();
     for (const Seen& s : seen) {
       const bool same = s.at < now.size() && now[s.at].param.is_same(s.param) && s.param.view().data == s.data &&
-                        std::ranges::equal(now[s.at].state.buffers, s.state.buffers, [](const Tensor& a, const Tensor& b) { return a.is_same(b); });
-      GRAFT_CHECK(same, name, ": parameter ", s.at, " of group ", g, " (", s.param.view(),
+                        std::ranges::equal(now[s.at].state.buffers, s.buffers, {}, &Tensor::impl, &Tensor::impl);
+      GRAFT_CHECK(same, name, ": parameter ", s.at, " of group ", group, " (", s.param.view(),
                   "), or its state, is not what it was when the graph was captured; capture it again");
-      check_slot(name, g, s.at, now[s.at], {});
+      check_slot(name, group, s.at, now[s.at], {});
       const State& own = now[s.at].state;
-      const State counted{.step = own.step + 1 + s.before, .fresh = own.fresh && s.before == 0, .buffers = {}};
-      if (n.write) n.write(counted, to);
-      to += n.bytes;
+      if (numbers.write) numbers.write({.step = own.step + 1 + s.before, .fresh = own.fresh && s.before == 0, .buffers = {}}, to);
+      to += numbers.bytes;
     }
-  };
-  const auto count = [seen, slots] {
-    Slots& now = slots("Graph::replay");
+  }
+  void count() const {
+    Slots& now = slots();
     for (const Seen& s : seen) {
       ++now[s.at].state.step;
       now[s.at].state.fresh = false;
     }
-  };
-  b.later = cuda::detail::follow({n.bytes * seen.size(), write, count});
+  }
+};
+void Optimizer::follow(Batch& b) {
+  const auto r = std::make_shared<Replayed>(alive(), name(), b.group, numbers(b.group));
+  for (size_t k = 0; k < b.slots.size(); ++k) {
+    const Tensor& p = b.slots[k]->param;
+    r->seen.push_back({size_t(b.slots[k] - groups_[b.group].data()), p, p.view().data, b.states[k].buffers,
+                       cuda::detail::times_followed(p.impl())});
+  }
+  b.later = cuda::detail::follow({r->numbers.bytes * r->seen.size(), [r](std::byte* to) { r->write(to); }, [r] { r->count(); }});
 }
 
 // Everything that can fail comes before the first write.

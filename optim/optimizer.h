@@ -97,6 +97,7 @@ class Optimizer {
   virtual Numbers numbers(size_t /*group*/) const { return {}; }
 
  private:
+  struct Replayed;
   std::vector<Batch> batches();
   void follow(Batch&);
   std::vector<Slots> groups_;

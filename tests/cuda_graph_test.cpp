@@ -133,7 +133,7 @@ TEST_F(CudaGraph, training_with_convolutions_batch_norm_and_momentum_is_replayed
 TEST_F(CudaGraph, many_parameters_of_any_strides_and_two_steps_of_an_optimizer_in_one_graph_are_counted) {
   const auto make = [] {
     Tensors all;
-    for (int64_t i = 0; i < 600; ++i) {  // more than one copy of numbers
+    for (int64_t i = 0; i < 1200; ++i) {  // their numbers go in several copies
       const Tensor p = counted({i % 3 + 1, 2}, 0.1 * double(i + 1)).to(i % 2 ? f64 : f32).cuda();
       all.push_back((i % 5 == 0 ? p.t() : p).detach().requires_grad_());
       all.back().set_grad(counted({i % 3 + 1, 2}, 0.7).to(p.dtype()).cuda().reshape(all.back().shape()));

@@ -61,7 +61,8 @@ Case training(const char* name, int layers, int64_t width, int64_t batch) {
 }  // namespace
 
 Cases steps() {
-  return {training("training step, 16 layers of 256, batch 32", 16, 256, 32), training("training step, 16 layers of 2048, batch 512", 16, 2048, 512)};
+  return {training("training step, 16 layers of 256, batch 32", 16, 256, 32),
+          training("training step, 16 layers of 2048, batch 512", 16, 2048, 512)};
 }
 
 }  // namespace contest
