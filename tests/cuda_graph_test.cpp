@@ -473,6 +473,33 @@ TEST_F(CudaGraph, streams_may_fork_and_join) {
     EXPECT_EQ(values(y), values(x * 3.0 + exp(x) * 2.0));
   }
 }
+TEST_F(CudaGraph, memory_of_a_forked_stream_is_the_graphs_too) {
+  const Tensor x = counted({1000}).cuda(), y = zeros({1000}, kCuda);
+  const std::vector<double> want = values(exp(x) * 2.0);
+  const cuda::Stream side;
+  cuda::synchronize();
+  cuda::empty_cache();
+  const auto graph = Graph::capture([&] {
+    const cuda::Event forked, joined;
+    forked.record();
+    {
+      const cuda::UseStream scope(side);
+      side.wait(forked);
+      y.copy_(exp(x) * 2.0);
+      joined.record(side);
+    }
+    cuda::current_stream().wait(joined);
+  });
+  Tensors others;
+  {
+    const cuda::UseStream scope(side);
+    for (int i = 0; i < 4; ++i) others.push_back(full({1000}, 5.0 + i, kCuda));
+  }
+  cuda::synchronize();
+  graph.replay();
+  EXPECT_EQ(values(y), want);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(values(others[size_t(i)]), std::vector<double>(1000, 5.0 + i));
+}
 TEST_F(CudaGraph, other_threads_work_on_while_one_captures) {
   const Tensor x = counted({1000}).cuda();
   const std::vector<double> twice = values(x * 2.0);
