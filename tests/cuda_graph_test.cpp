@@ -407,9 +407,11 @@ TEST_F(CudaGraph, memory_that_runs_out_while_a_graph_is_captured_is_an_error_tha
   cuda::empty_cache();
   { const Tensor cached = empty({10 << 20}, kCuda); }
   cuda::emulation::settings().memory = 100 << 20;
+  const int64_t held = cuda::memory_stats().from_device;
   const std::string text = message([&] { Graph::capture([&] { const Tensor y = empty({12 << 20}, kCuda), z = empty({12 << 20}, kCuda); }); },
                                    ErrorCode::device_out_of_memory);
   EXPECT_TRUE(contains(text, "cannot be given back while a graph is captured")) << text;
+  EXPECT_EQ(cuda::memory_stats().from_device, held) << "that would have to wait for the device";
   EXPECT_NO_THROW(empty({15 << 20}, kCuda)) << "afterwards it is given back";
 }
 #endif
@@ -452,7 +454,7 @@ TEST_F(CudaGraph, replays_on_other_streams_wait_for_what_the_capture_prepared) {
 TEST_F(CudaGraph, streams_may_fork_and_join) {
   const Tensor x = counted({1000}).cuda();
   const cuda::Stream side;
-  Tensor y;
+  Tensor y, c;
   const auto graph = Graph::capture([&] {
     const cuda::Event forked, joined;
     forked.record();
@@ -467,10 +469,20 @@ TEST_F(CudaGraph, streams_may_fork_and_join) {
     cuda::current_stream().wait(joined);
     cuda::record_use(b, cuda::current_stream());
     y = a + b;
+    const std::byte* memory = b.view().data;
+    b = Tensor();
+    {
+      const cuda::UseStream scope(side);
+      c = x * 5.0;
+      joined.record(side);
+    }
+    EXPECT_NE(c.view().data, memory) << "it may still be read";
+    cuda::current_stream().wait(joined);
   });
   for (int i = 0; i < 3; ++i) {
     graph.replay();
     EXPECT_EQ(values(y), values(x * 3.0 + exp(x) * 2.0));
+    EXPECT_EQ(values(c), values(x * 5.0));
   }
 }
 TEST_F(CudaGraph, memory_of_a_forked_stream_is_the_graphs_too) {
