@@ -473,10 +473,14 @@ TEST_F(CudaGraph, streams_may_fork_and_join) {
     b = Tensor();
     {
       const cuda::UseStream scope(side);
+      Tensors others;
+      for (int i = 0; i < 6; ++i) {
+        others.push_back(empty({1000}, kCuda));
+        EXPECT_NE(others.back().view().data, memory) << "it may still be read";
+      }
       c = x * 5.0;
       joined.record(side);
     }
-    EXPECT_NE(c.view().data, memory) << "it may still be read";
     cuda::current_stream().wait(joined);
   });
   for (int i = 0; i < 3; ++i) {
@@ -511,6 +515,44 @@ TEST_F(CudaGraph, memory_of_a_forked_stream_is_the_graphs_too) {
   graph.replay();
   EXPECT_EQ(values(y), want);
   for (int i = 0; i < 4; ++i) EXPECT_EQ(values(others[size_t(i)]), std::vector<double>(1000, 5.0 + i));
+}
+TEST_F(CudaGraph, memory_that_waits_for_another_stream_is_not_asked_for_in_a_capture) {
+  const cuda::Stream side;
+  const Tensor z = counted({1000}).cuda();
+  Tensor x = counted({1000}).cuda(), y, w;
+  const cuda::Event made;
+  made.record();
+  {
+    const cuda::UseStream scope(side);
+    side.wait(made);
+    y = x * 2.0;
+    cuda::record_use(x, side);
+  }
+  x = Tensor();
+  const auto graph = Graph::capture([&] { w = z * 3.0; });
+  graph.replay();
+  EXPECT_EQ(values(w), values(z * 3.0));
+  side.synchronize();
+}
+TEST_F(CudaGraph, memory_of_a_graph_that_ends_is_used_after_its_last_replay) {
+  const Tensor x = counted({1000}).cuda();
+  const std::vector<double> want = values(exp(x) * 2.0);
+  cuda::synchronize();
+  cuda::empty_cache();
+  const cuda::Stream side;
+  Tensor y;
+  std::optional<Graph> graph = Graph::capture([&] { y = exp(x) * 2.0; });
+  {
+    const cuda::UseStream scope(side);
+    graph->replay();
+  }
+  graph.reset();
+  Tensors others;
+  for (int i = 0; i < 4; ++i) others.push_back(full({1000}, 5.0 + i, kCuda));
+  for (const Tensor& t : others) values(t);
+  side.synchronize();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(values(others[size_t(i)]), std::vector<double>(1000, 5.0 + i));
+  EXPECT_EQ(values(y), want);
 }
 TEST_F(CudaGraph, other_threads_work_on_while_one_captures) {
   const Tensor x = counted({1000}).cuda();
