@@ -12,6 +12,7 @@
 #include "graft/surgery/fuse_modules.h"
 #include "graft/surgery/mutable.h"
 #include "graft/surgery/plan.h"
+#include "graft/surgery/recipe.h"
 #include "resnet.h"
 #include "run.h"
 
@@ -48,20 +49,34 @@ std::shared_ptr<nn::Sequential> shared(int64_t depth) {
   return net;
 }
 
-void replace_all(benchmark::State& state) {
+void replace_all(benchmark::State& state, bool record) {
   const auto net = wide(state.range(0));
   optim::SGD optimizer(net->parameters(), {.lr = 0.1, .momentum = 0.9});
   const auto policy = surgery::on<nn::Linear>([](const nn::Linear&) { return nn::make<nn::Linear>(2, 2); });
   for (auto _ : state) {
     const auto start = std::chrono::steady_clock::now();
-    surgery::Edit edit = surgery::replace(*net, {policy}, {.optimizers = {&optimizer}});
+    surgery::Edit edit = surgery::plan(*net, {policy}, {.optimizers = {&optimizer}}).apply({.verify = {}, .record = record});
     state.SetIterationTime(seconds_since(start));
     if (int64_t(edit.changes().size()) != state.range(0)) return state.SkipWithError("not all were replaced");
     edit.undo();
   }
   per_module(state, double(state.range(0)));
 }
-BENCHMARK(replace_all)->Arg(1000)->Arg(10000)->Arg(100000)->UseManualTime()->Apply(defaults);
+BENCHMARK_CAPTURE(replace_all, recorded, true)->Arg(1000)->Arg(10000)->Arg(100000)->UseManualTime()->Apply(defaults);
+BENCHMARK_CAPTURE(replace_all, not_recorded, false)->Arg(1000)->Arg(10000)->Arg(100000)->UseManualTime()->Apply(defaults);
+
+void read_recipe(benchmark::State& state) {  // what is made of the recording where somebody asks
+  const auto net = wide(state.range(0));
+  const auto policy = surgery::on<nn::Linear>([](const nn::Linear&) { return nn::make<nn::Linear>(2, 2); });
+  for (auto _ : state) {
+    surgery::Edit edit = surgery::replace(*net, {policy});
+    const auto start = std::chrono::steady_clock::now();
+    benchmark::DoNotOptimize(edit.recipe());
+    state.SetIterationTime(seconds_since(start));
+  }
+  per_module(state, double(state.range(0)));
+}
+BENCHMARK(read_recipe)->Arg(10000)->UseManualTime()->Apply(defaults);
 
 void replace_and_undo(benchmark::State& state) {  // what undo adds; making the new modules aside
   const auto net = wide(state.range(0));

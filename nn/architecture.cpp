@@ -5,7 +5,7 @@
 
 #include "graft/core/op.h"
 #include "graft/nn/param.h"
-#include "graft/nn/registry.h"
+#include "graft/nn/structure.h"
 
 namespace graft::inline v1::nn {
 namespace {
@@ -48,6 +48,8 @@ Value value_of(const Json& j) {
   for (const Json& item : j.items()) list.push_back(value_of(item));
   return list;
 }
+constexpr const char* kFormats[] = {"preserve", "contiguous", "channels_last", "channels_last_3d"};
+
 Json json_of(const std::vector<Arg>& arguments) {
   Json::Fields all;
   for (const Arg& a : arguments) all.emplace_back(a.name, json_of(a.value));
@@ -60,15 +62,16 @@ struct Place { size_t module; const std::string* name; };
 
 class Describer {
  public:
-  explicit Describer(const Surroundings& around) : around_(around) {}
-  Json run(const Module& root) {
+  Describer(const Structure& s, const Surroundings& around) : s_(s), around_(around) {}
+  Json run(uint32_t root) {
     number(root);
     Json::List modules;
     for (size_t i = 0; i < order_.size(); ++i) {  // grows with the children of what is described
+      const auto outside = i > 0 ? around_.modules.find(s_.module(order_[i])) : around_.modules.end();
       try {
-        modules.push_back(i > 0 && around_.modules.contains(order_[i]) ? kept(around_.modules.at(order_[i])) : one(*order_[i]));
+        modules.push_back(outside != around_.modules.end() ? kept(outside->second) : one(i));
       } catch (Error& e) {
-        if (i > 0) e.within(path(i), type_name(*order_[i]));
+        if (i > 0) e.within(path(i), s_.type(order_[i]).name);
         throw;
       }
     }
@@ -77,9 +80,9 @@ class Describer {
 
  private:
   static Json kept(const std::string& path) { return Json::of("keep", path); }
-  size_t number(const Module& m) {
-    const auto [it, is_new] = numbers_.emplace(&m, order_.size());
-    if (is_new) order_.push_back(&m), above_.push_back({now_, nullptr});
+  size_t number(uint32_t m) {
+    const auto [it, is_new] = numbers_.emplace(m, order_.size());
+    if (is_new) order_.push_back(m), above_.push_back({now_, nullptr});
     return it->second;
   }
   std::string path(size_t i) const {
@@ -87,51 +90,59 @@ class Describer {
     for (; i > 0; i = above_[i].module) text = *above_[i].name + (text.empty() ? "" : "." + text);
     return text;
   }
-  Json one(const Module& m) {
-    now_ = numbers_.at(&m);
-    const std::optional<Made> made = made_with(m);
-    GRAFT_CHECK(made, ErrorCode::type_error, "the type ", type_name(m),
-                " is not registered, so that no file can say how to make one; nn::register_type<", type_name(m), ">(...) does that");
-    Json j = Json::of("type", made->type);
-    if (!made->arguments.empty()) j.set("args", json_of(made->arguments));
-    if (!m.training()) j.set("training", false);
-    if (!m.made_of().empty()) j.set("made_of", m.made_of());
+  Json one(size_t i) {
+    now_ = i;
+    const uint32_t m = order_[i];
+    const Structure::Type& type = s_.type(m);
+    GRAFT_CHECK(type.registered, ErrorCode::type_error, "the type ", type.name,
+                " is not registered, so that no file can say how to make one; nn::register_type<", type.name, ">(...) does that");
+    Json j = Json::of("type", type.name);
+    Json::Fields args;
+    for (const Arg& a : type.fixed) args.emplace_back(a.name, json_of(a.value));
+    for (size_t k = 0; k < type.attributes.size(); ++k) args.emplace_back(type.attributes[k].name, json_of(s_.values(m)[k]));
+    if (!args.empty()) j.set("args", std::move(args));
+    if (!s_.training(m)) j.set("training", false);
+    if (!s_.made_of(m).empty()) j.set("made_of", s_.made_of(m));
     Json::Fields parameters, buffers, children;
-    for (const auto& e : m.param_entries()) {
-      Json t = tensor(e->value(), e->leaf, e->name);
-      if (e->leaf.defined() && !e->leaf.requires_grad() && t.find("dtype")) t.set("requires_grad", false);
-      parameters.emplace_back(e->name, std::move(t));
+    for (const auto& e : s_.parameters(m)) {
+      Json t = tensor(e);
+      if (e.leaf && !e.requires_grad && t.find("dtype")) t.set("requires_grad", false);
+      parameters.emplace_back(s_.name(e), std::move(t));
     }
-    for (const auto& e : m.buffer_entries()) {
-      Json t = tensor(e->value, e->value, e->name);
-      if (!e->persistent && t.is_null()) t = Json::object();
-      if (!e->persistent) t.set("persistent", false);
-      buffers.emplace_back(e->name, std::move(t));
+    for (const auto& e : s_.buffers(m)) {
+      Json t = tensor(e);
+      if (!e.persistent && t.is_null()) t = Json::object();
+      if (!e.persistent) t.set("persistent", false);
+      buffers.emplace_back(s_.name(e), std::move(t));
     }
-    for (const auto& e : m.child_entries()) {
-      children.emplace_back(e->name, e->module ? Json(number(*e->module)) : Json());
-      if (e->module && !above_[numbers_.at(e->module.get())].name) above_[numbers_.at(e->module.get())].name = &e->name;
+    for (const auto& e : s_.children(m)) {
+      const bool there = e.module != Structure::kNone;
+      const size_t n = there ? number(e.module) : 0;
+      children.emplace_back(s_.name(e), there ? Json(n) : Json());
+      if (there && !above_[n].name) above_[n].name = &s_.name(e);
     }
     if (!parameters.empty()) j.set("parameters", std::move(parameters));
     if (!buffers.empty()) j.set("buffers", std::move(buffers));
     if (!children.empty()) j.set("children", std::move(children));
     return j;
   }
-  // `leaf` is what makes two entries one tensor.
-  Json tensor(const Tensor& value, const Tensor& leaf, const std::string& name) {
-    if (!value.defined()) return nullptr;
-    if (const auto it = around_.tensors.find(leaf.impl()); it != around_.tensors.end()) return kept(it->second);
-    const auto [it, is_new] = tensors_.emplace(leaf.defined() ? leaf.impl() : value.impl(), Place{now_, &name});
+  Json tensor(const Structure::Leaf& t) {
+    if (!t.value) return nullptr;
+    if (const auto it = around_.tensors.find(t.leaf); it != around_.tensors.end()) return kept(it->second);
+    const auto [it, is_new] = tensors_.emplace(t.identity(), Place{now_, &s_.name(t)});
     if (!is_new) return Json::of("tied", Json::list_of(it->second.module, *it->second.name));
     Json::List shape;
-    for (const int64_t n : value.shape()) shape.emplace_back(n);
-    return Json::of("dtype", name_of(value.dtype()), "shape", std::move(shape));
+    for (const int64_t n : s_.shape(t)) shape.emplace_back(n);
+    Json j = Json::of("dtype", name_of(t.dtype), "shape", std::move(shape));
+    if (t.format != MemoryFormat::contiguous) j.set("memory_format", kFormats[size_t(t.format)]);
+    return j;
   }
 
+  const Structure& s_;
   const Surroundings& around_;
-  std::unordered_map<const Module*, size_t> numbers_;
+  std::unordered_map<uint32_t, size_t> numbers_;
   std::unordered_map<const TensorImpl*, Place> tensors_;
-  std::vector<const Module*> order_;
+  std::vector<uint32_t> order_;
   std::vector<Place> above_;  // the first slot that holds a module; of the root nothing
   size_t now_ = 0;
 };
@@ -142,6 +153,7 @@ struct TensorRecord {
   enum Kind : uint8_t { none, own, tied, kept } kind = none;
   DType dtype = f32;
   Shape shape;
+  MemoryFormat format = MemoryFormat::contiguous;
   bool requires_grad = true, persistent = true;
   size_t module = 0;  // tied to a tensor of this one
   std::string name;   // there, or of what is kept
@@ -160,6 +172,13 @@ struct Record {
   Named<std::optional<size_t>> children;
 };
 
+MemoryFormat read_format(JsonReader& r, int rank) {
+  const std::string name = r.text("memory_format");
+  for (const MemoryFormat f : {MemoryFormat::channels_last, MemoryFormat::channels_last_3d})
+    if (name == kFormats[size_t(f)] && rank == (f == MemoryFormat::channels_last ? 4 : 5)) return f;
+  fail(ErrorCode::malformed, r.where("memory_format"), ": 'channels_last' of 4 dimensions or 'channels_last_3d' of 5 was expected, not '", name,
+       "' of ", rank);
+}
 TensorRecord read_tensor(const Json& j, const std::string& where, size_t modules, bool buffer) {
   TensorRecord t;
   if (j.is_null()) return t;
@@ -186,6 +205,7 @@ TensorRecord read_tensor(const Json& j, const std::string& where, size_t modules
       GRAFT_CHECK(n.kind() == Json::Kind::integer && n.integer() >= 0, ErrorCode::malformed, where, ".shape: sizes were expected");
       t.shape.push_back(n.integer());
     }
+    if (r.find("memory_format")) t.format = read_format(r, t.shape.rank());
     if (!buffer) t.requires_grad = r.boolean("requires_grad", true);
   }
   r.finish();
@@ -368,10 +388,11 @@ class Building {
     }
     count_bytes(t);
     const bool usable = there.defined() && there.device() != Device::meta && !seen_.contains(there.impl());
-    if (usable && t.is(there)) return there;
     const NoGrad quiet;
-    if (usable && there.shape() == t.shape) return there.detach().to(t.dtype);
-    return options_.empty ? empty(t.shape, t.dtype) : zeros(t.shape, t.dtype);
+    const auto laid_out = [&](const Tensor& x) { return t.format == MemoryFormat::contiguous ? x : x.contiguous(t.format); };
+    if (usable && t.is(there)) return t.format == MemoryFormat::contiguous ? there : laid_out(there.detach());
+    if (usable && there.shape() == t.shape) return laid_out(there.detach().to(t.dtype));
+    return laid_out(options_.empty ? empty(t.shape, t.dtype) : zeros(t.shape, t.dtype));
   }
   void count_bytes(const TensorRecord& t) {
     uint64_t left = (options_.most_bytes - bytes_) / uint64_t(size_of(t.dtype)), n = 1;
@@ -416,7 +437,8 @@ class Building {
 
 }  // namespace
 
-Json architecture(const Module& m, const Surroundings& around) { return Describer(around).run(m); }
+Json architecture(const Structure& s, uint32_t root, const Surroundings& around) { return Describer(s, around).run(root); }
+Json architecture(const Module& m, const Surroundings& around) { return architecture(Structure(m), 0, around); }
 void check_architecture(const Json& j, const std::string& where) { read_records(j, where); }
 ModulePtr from_architecture(const Json& j, const BuildOptions& options) {
   return Building(read_records(j, "architecture"), options).run();

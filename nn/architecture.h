@@ -12,8 +12,9 @@
 //
 // The first module is the model; others are named by their number, so that shared ones are there once. Per module: `args` are
 // its attributes; parameters and buffers are null where they are None; "tied": [module, name] is a tensor described before;
-// "requires_grad" and "persistent" are there where they are false, "made_of" where surgery has named parts. Not part of it: numbers, hooks, devices, memory formats,
-// recorded edits of mutable modules (what they amount to is the parameter).
+// "requires_grad" and "persistent" are there where they are false, "memory_format" where it is channels_last or
+// channels_last_3d, "made_of" where surgery has named parts. Not part of it: numbers, hooks, devices, other strides, recorded
+// edits of mutable modules (what they amount to is the parameter).
 #pragma once
 #include <string>
 #include "graft/core/json.h"
@@ -29,6 +30,8 @@ struct Surroundings {
 
 // Error type_error, with path and type, for a type that is not registered.
 Json architecture(const Module&, const Surroundings& = {});
+class Structure;  // structure.h: of a model as it was
+Json architecture(const Structure&, uint32_t module, const Surroundings& = {});
 
 struct BuildOptions {
   bool empty = false;  // tensors are not filled: for a model whose numbers are loaded
@@ -44,7 +47,7 @@ ModulePtr from_architecture(const Json&, const BuildOptions& = {});
 void check_architecture(const Json&, const std::string& where);
 
 // A number for the structure of a model: types, attributes, slots, sharing, and the names, shapes and dtypes of tensors; not
-// modes, devices, requires_grad or numbers. Types that are not registered count by their class name alone.
+// modes, devices, memory formats, requires_grad or numbers. Types that are not registered count by their class name alone.
 uint64_t architecture_hash(const Module&);
 
 }  // namespace graft::nn

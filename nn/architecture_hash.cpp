@@ -1,18 +1,17 @@
 // architecture_hash: FNV-1a (Fowler, Noll, Vo) over what nn::architecture() would write, without the modes.
 #include <bit>
-#include <typeindex>
 
 #include "graft/nn/architecture.h"
-#include "graft/nn/registry.h"
+#include "graft/nn/structure.h"
 
 namespace graft::inline v1::nn {
 namespace {
 
 class ArchitectureHash {
  public:
-  uint64_t run(const Module& root) {
-    number(root);
-    for (size_t i = 0; i < order_.size(); ++i) one(*order_[i]);  // grows with the children of what is hashed
+  explicit ArchitectureHash(const Structure& s) : s_(s) {}
+  uint64_t run() {
+    for (uint32_t i = 0; i < s_.size(); ++i) one(i);
     return hash_;
   }
 
@@ -35,49 +34,34 @@ class ArchitectureHash {
       for (const Value& item : *list) add(item);
     }
   }
-  void add(const Tensor& value, const Tensor& leaf) {
-    if (!value.defined()) return add(uint64_t{0});
-    const auto [it, is_new] = tensors_.emplace((leaf.defined() ? leaf : value).impl(), tensors_.size());
+  void add(const Structure::Leaf& t) {
+    if (!t.value) return add(uint64_t{0});
+    const auto [it, is_new] = tensors_.emplace(t.identity(), tensors_.size());
     add(it->second + 1);
     if (!is_new) return;
-    add(uint64_t(value.dtype()));
-    const Shape shape = value.shape();
+    add(uint64_t(t.dtype));
+    const Shape& shape = s_.shape(t);
     add(uint64_t(shape.rank()));
     for (const int64_t n : shape) add(uint64_t(n));
   }
-  size_t number(const Module& m) {
-    const auto [it, is_new] = numbers_.emplace(&m, order_.size());
-    if (is_new) order_.push_back(&m);
-    return it->second;
-  }
-  struct Type { std::string name; std::vector<Attribute> attributes; };
-  const Type& type_of(const Module& m) {
-    const auto [it, is_new] = types_.try_emplace(typeid(m));
-    if (is_new) {
-      const std::optional<Made> made = made_with(m);
-      it->second = {made ? made->type : type_name(m), made ? attributes_of(m) : std::vector<Attribute>()};
-    }
-    return it->second;
-  }
-  void one(const Module& m) {
-    const Type& type = type_of(m);
+  void one(uint32_t i) {
+    const Structure::Type& type = s_.type(i);
     add(std::string_view(type.name));
-    for (const Attribute& a : type.attributes) add(std::string_view(a.name)), add(a.read(m));
-    for (const auto& e : m.param_entries()) add(std::string_view(e->name)), add(e->value(), e->leaf);
-    for (const auto& e : m.buffer_entries()) add(std::string_view(e->name)), add(uint64_t(e->persistent)), add(e->value, e->value);
-    for (const auto& e : m.child_entries()) add(std::string_view(e->name)), add(e->module ? number(*e->module) : ~uint64_t{0});
-    add(uint64_t(m.child_entries().size()));
+    for (size_t k = 0; k < type.attributes.size(); ++k) add(std::string_view(type.attributes[k].name)), add(s_.values(i)[k]);
+    for (const auto& t : s_.parameters(i)) add(std::string_view(s_.name(t))), add(t);
+    for (const auto& t : s_.buffers(i)) add(std::string_view(s_.name(t))), add(uint64_t(t.persistent)), add(t);
+    for (const auto& c : s_.children(i)) add(std::string_view(s_.name(c))), add(c.module == Structure::kNone ? ~uint64_t{0} : c.module);
+    add(uint64_t(s_.children(i).size()));
   }
 
+  const Structure& s_;
   uint64_t hash_ = 0xcbf29ce484222325;
-  std::unordered_map<const Module*, size_t> numbers_;
   std::unordered_map<const TensorImpl*, size_t> tensors_;
-  std::unordered_map<std::type_index, Type> types_;
-  std::vector<const Module*> order_;
 };
 
 }  // namespace
 
-uint64_t architecture_hash(const Module& m) { return ArchitectureHash().run(m); }
+uint64_t architecture_hash(const Structure& s) { return ArchitectureHash(s).run(); }
+uint64_t architecture_hash(const Module& m) { return architecture_hash(Structure(m)); }
 
 }  // namespace graft::nn

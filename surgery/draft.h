@@ -7,6 +7,8 @@
 
 namespace graft::inline v1::surgery::detail {
 
+class Recording;  // recipe_step.h
+
 struct Draft {
   Draft(Root r, std::vector<Policy> p, Options o)
       : root(std::move(r)), policies(std::move(p)), options(std::move(o)), graph(*root.module, root.owner) {}
@@ -76,7 +78,7 @@ struct Journal {
   std::vector<GroupEdit> groups;
   HookMoves hooks;
   std::shared_ptr<const Liveness> live;
-  std::shared_ptr<const Step> step;  // null: not recorded
+  std::shared_ptr<Recording> recording;  // null: not recorded
   Indices* indices = nullptr;
   Indices other_indices;
   bool applied = false;
@@ -86,6 +88,7 @@ struct Journal {
 };
 
 std::unique_ptr<Journal> build_journal(const Draft&);
+void finish_recording(Journal&, const Draft*);  // of a journal that is committed; rolls back where memory ends
 // Of a journal that is committed: runs the model, and rolls back where it differs from `before` or does not run.
 void verify(Journal&, const nn::Value& before, const Verify&);
 std::vector<Carried> weights_of(const Change&);  // also where nothing was to be carried

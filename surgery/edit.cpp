@@ -76,9 +76,9 @@ Edit Plan::apply(const ApplyOptions& options) {
   journal->hooks = HookMoves(draft_->options.hook_moves);
   journal->indices = draft_->options.indices;
   journal->other_indices = draft_->indices;
-  constexpr size_t kRecorded = 2000;  // modules; see ApplyOptions
-  if (options.record.value_or(draft_->graph.originals().size() <= kRecorded)) journal->step = detail::record(*journal, draft_.get(), {});
+  if (options.record) journal->recording = std::make_shared<detail::Recording>(*root.module, draft_.get(), detail::Step());
   Edit edit = detail::commit(std::move(journal));
+  detail::finish_recording(*edit.journal_, draft_.get());
   if (verifies) detail::verify(*edit.journal_, answer, options.verify);
   return edit;
 }
@@ -86,6 +86,16 @@ Edit detail::commit(std::unique_ptr<Journal> journal) noexcept {
   if (!journal->new_root) journal->new_root = journal->other_root ? journal->other_root.get() : journal->root.module;
   journal->commit();
   return Edit(std::move(journal));
+}
+
+void detail::finish_recording(Journal& j, const Draft* d) {
+  if (!j.recording) return;
+  try {
+    j.recording->finish(j, d);
+  } catch (...) {
+    j.commit();  // back
+    throw;
+  }
 }
 
 Edit::Edit(std::unique_ptr<detail::Journal> j) : journal_(std::move(j)) {}
@@ -96,9 +106,8 @@ const std::vector<Change>& Edit::changes() const { return *journal_->changes; }
 bool Edit::applied() const { return journal_->applied; }
 const std::optional<Difference>& Edit::verified() const { return journal_->verified; }
 Recipe Edit::recipe() const {
-  GRAFT_CHECK(journal_->step, "recipe: the edit was applied without being recorded; ApplyOptions::record is off, or was not given for a model "
-              "of more than 2,000 modules");
-  return detail::recipe_of(journal_->step);
+  GRAFT_CHECK(journal_->recording, "recipe: the edit was applied without being recorded; ApplyOptions::record is off");
+  return detail::recipe_of(journal_->recording->step());
 }
 
 }  // namespace graft

@@ -119,7 +119,7 @@ Edit fuse_chains(detail::Root root, const std::vector<Chain>& chains, const Path
                      return it == successors.end() ? nullptr : it->second;
                    }};
   by_module.step = std::make_shared<const detail::Step>(std::move(step));
-  return make_plan(std::move(root), {by_module}, std::move(plan_options)).apply({.record = true});
+  return make_plan(std::move(root), {by_module}, std::move(plan_options)).apply();
 }
 
 }  // namespace graft

@@ -202,7 +202,7 @@ Prepared prepare(Module& model, const ModuleNames& names, bool is_qat, const Fus
   p.journal->changes = std::move(changes);
   p.journal->live = live;
   p.journal->hooks = HookMoves(moves);
-  p.journal->step = detail::record(*p.journal, nullptr, step_of(groups, is_qat, o));
+  p.journal->recording = std::make_shared<detail::Recording>(model, nullptr, step_of(groups, is_qat, o));
   return p;
 }
 
@@ -214,9 +214,10 @@ Fusion detail::fuse_in_place(Module& model, const ModuleNames& names, bool is_qa
   for (const Fused& f : p.fused)
     for (const std::string& hook : f.dropped_hooks) dropped.push_back(hook);
   for (const std::string& hook : dropped) warn("fuse_modules: hooks do not run any more: ", hook);
-  Recipe recipe = detail::recipe_of(p.journal->step);
+  detail::Journal& journal = *p.journal;
   Fusion fusion{std::move(p.fused), {}, detail::commit(std::move(p.journal))};
-  if (o.recipe) *o.recipe = std::move(recipe);
+  detail::finish_recording(journal, nullptr);
+  if (o.recipe) *o.recipe = fusion.edit.recipe();
   if (o.dropped_hooks) *o.dropped_hooks = std::move(dropped);
   return fusion;
 }

@@ -4,7 +4,7 @@
 #include "graft/core/op.h"
 #include "graft/core/version.h"
 #include "graft/nn/architecture.h"
-#include "graft/nn/registry.h"
+#include "graft/nn/structure.h"
 #include "graft/surgery/register_modules.h"
 
 namespace graft::inline v1::surgery {
@@ -13,7 +13,7 @@ namespace {
 // Metadata. A version of the model but the last is an entry of kEarlier: what the last has at the top, and `tensors`, the names
 // of those in the file by the keys that they have in that version.
 constexpr const char* kModel = "graft.model";
-constexpr const char* kModelVersion = "1";
+constexpr const char *kModelVersion = "1", *kFormatsVersion = "2";  // 2: with memory formats; files without are still of 1
 constexpr const char* kArchitecture = "graft.architecture";
 constexpr const char* kRecipe = "graft.recipe";
 constexpr const char* kStateVersions = "graft.state_versions";
@@ -50,7 +50,8 @@ class Saving {
  public:
   void last(const nn::Module& m, const Recipe& recipe) {
     for (const auto& [key, t] : numbers_of(m)) store(key, t);
-    metadata = {{kModel, kModelVersion}, {kArchitecture, nn::architecture(m).dump()}, {kStateVersions, state_versions(m).dump()}};
+    metadata = {{kArchitecture, architecture(m).dump()}, {kStateVersions, state_versions(m).dump()}};
+    metadata[kModel] = version_;
     if (!recipe.empty()) metadata[kRecipe] = recipe.json(-1);
   }
   void earlier(const ModelFile& f) {
@@ -59,9 +60,10 @@ class Saving {
       const std::string* known = stored(key, t);
       names.emplace_back(key, known ? *known : store("graft.earlier." + std::to_string(earlier_.size()) + "." + key, t));
     }
-    earlier_.push_back(Json::of("architecture", nn::architecture(*f.model), "state_versions", state_versions(*f.model), "recipe",
+    earlier_.push_back(Json::of("architecture", architecture(*f.model), "state_versions", state_versions(*f.model), "recipe",
                                 f.recipe.json(-1), "tensors", std::move(names)));
     metadata[kEarlier] = Json(earlier_).dump();
+    metadata[kModel] = version_;
   }
   io::NamedTensors tensors;
   io::Metadata metadata;
@@ -81,6 +83,15 @@ class Saving {
         if ((tensors[i].first == key) == same_name && same_bytes(tensors[i].second, t)) return &tensors[i].first;
     return nullptr;
   }
+  Json architecture(const nn::Module& m) {
+    const nn::Structure s(m);
+    for (uint32_t i = 0; i < s.size(); ++i)
+      for (const auto& list : {s.parameters(i), s.buffers(i)})
+        for (const nn::Structure::Leaf& t : list)
+          if (t.format != MemoryFormat::contiguous) version_ = kFormatsVersion;
+    return nn::architecture(s, 0);
+  }
+  const char* version_ = kModelVersion;
   std::unordered_map<int64_t, std::vector<size_t>> by_size_;
   Json::List earlier_;
 };
@@ -198,7 +209,8 @@ ModelFile read(const io::SafetensorsFile& file, const Device& device) {
   const io::Metadata& m = file.metadata();
   const std::string *version = find(m, kModel), *architecture = find(m, kArchitecture), *recipe = find(m, kRecipe);
   GRAFT_CHECK(version && architecture, ErrorCode::malformed, "tensors, but not a model of graft, which save_model() writes");
-  GRAFT_CHECK(*version == kModelVersion, ErrorCode::unsupported, "a model file of version ", *version, "; this graft, ", kVersion, ", reads ", kModelVersion);
+  GRAFT_CHECK(*version == kModelVersion || *version == kFormatsVersion, ErrorCode::unsupported, "a model file of version ", *version,
+              "; this graft, ", kVersion, ", reads ", kModelVersion, " and ", kFormatsVersion);
   Loading loading(file, device);
   ModelFile f{loading.model(parsed(architecture, kArchitecture), parsed(find(m, kStateVersions), kStateVersions), nullptr),
               recipe ? Recipe::parse(*recipe, kRecipe) : Recipe(), {}};

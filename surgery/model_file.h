@@ -23,7 +23,7 @@ struct SaveModelOptions {
 // before the file is touched: a type that is not registered, with its path; those of save_safetensors.
 void save_model(const std::string& path, const nn::Module&, const SaveModelOptions& = {});
 
-// With the modes, requires_grad and ties that it had. Errors, whose text begins with the path: those of load_safetensors;
+// With the modes, memory formats, requires_grad and ties that it had. Errors, whose text begins with the path: those of load_safetensors;
 // malformed for a file of tensors alone; key_error for a type that is not registered, with the names of those that are.
 // Nothing is made that is larger than the file.
 ModelFile load_model(const std::string& path, const io::ReadOptions& = {});

@@ -103,7 +103,7 @@ class Edit {
   // stands on; otherwise Error plan_refused, which lists the slots, lists and parameters that later edits have touched.
   void undo();
   const std::optional<Difference>& verified() const;  // by apply({.verify}): how far the answers are apart
-  Recipe recipe() const;  // recipe.h: what it did, recorded when it was made; Error if apply() was told not to
+  Recipe recipe() const;  // recipe.h: what it did, as the model was then; Error if apply() was told not to
 
  private:
   friend class Plan;
@@ -115,8 +115,7 @@ class Edit {
 
 struct ApplyOptions {
   Verify verify = {};  // runs the model before and after, and rolls back where the answers differ
-  // For Edit::recipe(); takes time and memory in proportion to the model. Left to itself: models of up to 2,000 modules.
-  std::optional<bool> record = {};
+  bool record = true;  // for Edit::recipe(): keeps what the model is made of before and after, a few hundred bytes a module
 };
 
 class Plan {

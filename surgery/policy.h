@@ -59,7 +59,10 @@ struct PolicyOptions {
   Carry carry = Carry::none;
 };
 
-namespace detail { struct Step; }
+namespace detail {
+struct Step;
+struct Fold;
+}
 
 // A ready-made surgery by its name, with its arguments: what a recipe says where new modules depend on the numbers of the
 // old ones, so that their architecture is not enough (catalog.h).
@@ -76,6 +79,7 @@ struct Policy {
   PolicyOptions options = {};
   std::optional<Selection> selection = {};  // whose modules it is about; checked before anything is asked
   std::optional<NamedSurgery> named = {};          // for recipes
+  std::vector<detail::Fold> (*folds)(const nn::Module& before, const std::string& path) = nullptr;  // what its answers are made of
   bool copies = false;                      // it answers with edited copies: edit(fn)
   std::shared_ptr<const detail::Step> step = {};  // all of what a recipe says: fusion
 };

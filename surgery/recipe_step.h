@@ -1,5 +1,6 @@
 // One step of a recipe, in memory and as JSON. Written by record.cpp, read by replay.cpp and migrate.cpp.
 #pragma once
+#include <mutex>
 #include "graft/core/json.h"
 #include "graft/surgery/recipe.h"
 
@@ -64,7 +65,19 @@ Json json_of(const Step&);
 Step read_step(const Json&, const std::string& where);
 std::string hex(uint64_t structure);
 
-// Before anything is changed: what the journal will have done, with the model as it is now. `step` says the rest.
-std::shared_ptr<const Step> record(Journal&, const Draft*, Step step);
+// What an edit does, kept as it is then and in a few hundred bytes a module; the step is made of it when it is asked for.
+class Recording {
+ public:
+  Recording(const nn::Module& model, const Draft*, Step said);  // before anything is changed. `said`: what the model does not tell
+  ~Recording();
+  void finish(const Journal&, const Draft*);  // when it is committed
+  std::shared_ptr<const Step> step() const;
+
+ private:
+  struct Taken;
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<Taken> taken_;  // null: the step is there
+  mutable std::shared_ptr<const Step> step_;
+};
 
 }  // namespace graft

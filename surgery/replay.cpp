@@ -161,7 +161,7 @@ Edit Replaying::edit(const Step& s) const {
     p.copies = b.like->copies;
     policies.push_back(std::move(p));
   }
-  return make_plan(root, std::move(policies), std::move(o)).apply({.record = true});
+  return make_plan(root, std::move(policies), std::move(o)).apply();
 }
 
 // ---- fusions -----------------------------------------------------------------------------------------------------

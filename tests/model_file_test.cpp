@@ -117,6 +117,42 @@ TEST(ModelFile, ties_extra_state_buffers_beside_the_state_modes_and_frozen_param
   EXPECT_CODE(type_error, surgery::load_model_as<nn::Linear>(kPath));
 }
 
+TEST(ModelFile, memory_formats_of_parameters_come_back_and_files_without_are_of_the_first_version) {
+  auto net = make<Sequential>(make<nn::Conv2d>(3, 8, 3), make<nn::Conv2d>(8, 8, 1), make<nn::ReLU>());
+  auto volumes = make<Sequential>(make<nn::Conv3d>(2, 4, 2));
+  const auto version = [] { return io::load_safetensors(kPath).metadata.at("graft.model"); };
+  expect_comes_back(*net);
+  EXPECT_EQ(version(), "1");
+  const auto before = std::make_shared<surgery::ModelFile>(surgery::ModelFile{net->clone(), {}, {}});
+  net->to(MemoryFormat::channels_last);
+  volumes->to(MemoryFormat::channels_last_3d);
+  surgery::save_model(kPath, *volumes);
+  const Shape strides = surgery::load_model(kPath).model->get_parameter("0.weight").strides();
+  EXPECT_EQ(strides, (Shape{16, 1, 8, 4, 2}));
+  surgery::save_model(kPath, *net, {.before = before});
+  EXPECT_EQ(version(), "2");
+  const surgery::ModelFile file = surgery::load_model(kPath);
+  EXPECT_EQ(file.model->get_parameter("0.weight").strides(), (Shape{27, 1, 9, 3}));
+  EXPECT_EQ(file.before->model->get_parameter("0.weight").strides(), (Shape{27, 9, 3, 1}));
+  EXPECT_TRUE(file.model->get_parameter("1.weight").is_contiguous());  // both at once
+  expect_same_answers(*net, *file.model);
+  expect_same_answers(*before->model, *file.before->model);
+  EXPECT_EQ(surgery::structure_hash(*file.model), surgery::structure_hash(*file.before->model));
+  surgery::save_model(kPath, *before->model, {.before = std::make_shared<surgery::ModelFile>(surgery::ModelFile{net, {}, {}})});
+  EXPECT_EQ(version(), "2");
+  EXPECT_EQ(surgery::load_model(kPath).before->model->get_parameter("0.weight").strides(), (Shape{27, 1, 9, 3}));
+
+  Json::Fields weight{{"dtype", "f32"}, {"shape", Json::list_of(2, 2)}, {"memory_format", "channels_last"}};
+  const auto linear = [&](const Json& w) {
+    return Json::of("modules", Json::list_of(Json::of("type", "Linear", "args", Json::of("in_features", 2, "out_features", 2, "bias", false),
+                                                      "parameters", Json::of("weight", w, "bias", nullptr))));
+  };
+  EXPECT_REFUSED("'channels_last' of 4 dimensions or 'channels_last_3d' of 5 was expected, not 'channels_last' of 2",
+                 nn::from_architecture(linear(weight)));
+  weight[2].second = "rows";
+  EXPECT_REFUSED("memory_format: 'channels_last' of 4 dimensions", nn::from_architecture(linear(weight)));
+}
+
 TEST(ModelFile, what_was_before_is_kept_beside_and_only_what_differs_is_stored) {
   auto net = conv_net();
   auto before = std::make_shared<surgery::ModelFile>(surgery::ModelFile{net->clone(), {}, {}});
@@ -167,7 +203,7 @@ TEST(ModelFile, files_that_are_not_right_are_refused) {
     surgery::load_model(kPath);
   };
   EXPECT_CODE(malformed, with([](auto& f) { f.metadata.clear(); }));
-  EXPECT_CODE(unsupported, with([](auto& f) { f.metadata["graft.model"] = "2"; }));
+  EXPECT_CODE(unsupported, with([](auto& f) { f.metadata["graft.model"] = "3"; }));
   EXPECT_CODE(malformed, with([](auto& f) { f.metadata["graft.architecture"] = "{"; }));
   EXPECT_CODE(malformed, with([](auto& f) { f.metadata["graft.recipe"] = "{}"; }));
   EXPECT_CODE(malformed, with([](auto& f) { f.metadata["graft.earlier"] = "{}"; }));

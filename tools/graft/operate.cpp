@@ -83,7 +83,7 @@ int apply(const Arguments& a) {
   if (a.recipe.empty()) return operate(a, f, [&] {
     surgery::Plan p = plan_of(a, *f.model);
     GRAFT_CHECK(!p.empty(), ErrorCode::plan_refused, a.surgery, ": there is nothing in the model to change");
-    return p.apply({.record = true}).recipe();
+    return p.apply().recipe();
   });
   const surgery::Recipe r = load_recipe(a.recipe);
   return operate(a, f, [&] { return r.replay(f.model, {.force = a.force}).recipe(); });
