@@ -28,6 +28,9 @@ template <int N> class ConvNd : public Layer {
   Tensor forward(const Tensor& x) override;
   std::string extra_repr() const override;
   functional::ConvOptions<N> geometry() const { return {stride, padding, dilation, groups, padding_mode}; }
+  ConvLayerOptions<N> layer_options(Device device) const {  // of another like this one, there
+    return {stride, padding, dilation, groups, bool(bias), padding_mode, {weight->dtype(), device}};
+  }
 
   int64_t in_channels;
   int64_t out_channels;

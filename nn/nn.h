@@ -13,6 +13,7 @@
 #include "graft/nn/loss.h"
 #include "graft/nn/norm.h"
 #include "graft/nn/pooling.h"
+#include "graft/nn/qat.h"
 #include "graft/nn/registry.h"
 #include "graft/nn/shape.h"
 #include "graft/nn/summary.h"

@@ -4,12 +4,12 @@
 namespace graft::inline v1::nn {
 
 detail::Family register_activation, register_add, register_containers, register_conv, register_dropout, register_embedding,
-    register_intrinsic, register_linear, register_loss, register_norm, register_pooling, register_shape;
+    register_intrinsic, register_linear, register_loss, register_norm, register_pooling, register_qat, register_shape;
 
 void register_layers(Registry& r) {
   for (detail::Family* family :
        {register_activation, register_add, register_containers, register_conv, register_dropout, register_embedding, register_intrinsic,
-        register_linear, register_loss, register_norm, register_pooling, register_shape})
+        register_linear, register_loss, register_norm, register_pooling, register_qat, register_shape})
     family(r);
 }
 

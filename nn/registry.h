@@ -84,14 +84,16 @@ struct Attribute {
 };
 namespace detail {
 template <class T, class C> C owner_of(T C::*);
-template <auto member> Value read_member(const Module& m) {
+// Static: each is needed in one place, and as a symbol for everybody takes three times as much of a library.
+template <auto member> static Value read_member(const Module& m) {
   const auto& v = dynamic_cast<const decltype(owner_of(member))&>(m).*member;
   using T = std::decay_t<decltype(v)>;
   if constexpr (std::is_same_v<T, Param> || std::is_same_v<T, Buffer>) return Value(bool(v));
   else return Flow<T>::in(v);
 }
+template <class M> static bool is_one(const Module& m) { return dynamic_cast<const M*>(&m) != nullptr; }
 }  // namespace detail
-template <auto member> Attribute attribute(const char* name) { return {name, &detail::read_member<member>}; }
+template <auto member> static Attribute attribute(const char* name) { return {name, &detail::read_member<member>}; }
 
 class Registry {
  public:
@@ -101,7 +103,7 @@ class Registry {
   }
   void add(std::string name, std::type_index, Factory);
   template <class M> void attributes(std::vector<Attribute> list) {
-    attributes(typeid(M), [](const Module& m) { return dynamic_cast<const M*>(&m) != nullptr; }, std::move(list));
+    attributes(typeid(M), &detail::is_one<M>, std::move(list));
   }
   void attributes(std::type_index, bool (*fits)(const Module&), std::vector<Attribute>);
   const std::vector<Attribute>* attributes(const Module&) const;  // of its type, else of a base; null: none

@@ -5,9 +5,19 @@
 
 namespace graft::inline v1::nn {
 
-Structure::Structure(const Module& root) : parts_(std::make_shared<Parts>()) { walk(root); }
+Structure::Structure(const Module& root, size_t modules) : parts_(std::make_shared<Parts>()) {
+  parts_->numbers.reserve(modules);
+  parts_->all.reserve(modules);
+  parts_->leaves.reserve(2 * modules);
+  modules_.reserve(modules);
+  children_.reserve(modules);
+  number_of_.reserve(modules);
+  walk(root);
+}
 Structure::Structure(const Module& root, const Structure& known) : parts_(known.parts_) {
-  number_of_.reserve(parts_->all.size());
+  number_of_.reserve(parts_->all.capacity());
+  modules_.reserve(known.size());
+  children_.reserve(known.children_.size());
   walk(root);
 }
 
@@ -49,13 +59,14 @@ size_t Structure::Numbers::place(const Module* m) const {  // its slot, or the e
   while (slots_[at].module && slots_[at].module != m) at = (at + 1) & (slots_.size() - 1);
   return at;
 }
+void Structure::Numbers::reserve(size_t modules) {
+  std::vector<Slot> old(std::bit_ceil(std::max<size_t>(2 * modules, 64)));
+  old.swap(slots_);
+  for (const Slot& s : old)
+    if (s.module) slots_[place(s.module)] = s;
+}
 uint32_t& Structure::Numbers::at(const Module* m) {
-  if (2 * (size_ + 1) > slots_.size()) {
-    std::vector<Slot> old(slots_.empty() ? 64 : 4 * slots_.size());
-    old.swap(slots_);
-    for (const Slot& s : old)
-      if (s.module) slots_[place(s.module)] = s;
-  }
+  if (2 * (size_ + 1) > slots_.size()) reserve(2 * slots_.size());
   Slot& s = slots_[place(m)];
   if (!s.module) s.module = m, ++size_;
   return s.number;

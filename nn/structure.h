@@ -32,7 +32,7 @@ class Structure {
     uint32_t last = kNone;  // part of this type: the next one is mostly alike
   };
 
-  explicit Structure(const Module& root);
+  explicit Structure(const Module& root, size_t modules = 0);  // about so many there are to be: room is made once
   // Modules that `known` has are taken to be as they are there, but for their slots.
   Structure(const Module& root, const Structure& known);
 
@@ -66,6 +66,7 @@ class Structure {
    public:
     uint32_t& at(const Module*);  // kNone where it is new
     uint32_t find(const Module*) const;
+    void reserve(size_t modules);
 
    private:
     struct Slot { const Module* module = nullptr; uint32_t number = kNone; };

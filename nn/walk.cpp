@@ -161,7 +161,8 @@ Module& Module::apply(const std::function<void(Module&)>& fn) {
 // ---- modes -------------------------------------------------------------------------------------------------------
 
 Module& Module::train(bool mode) {
-  for (Module* m : modules()) m->set_training(mode);
+  const std::vector<Module*> all = modules();
+  for (auto m = all.rbegin(); m != all.rend(); ++m) (*m)->set_training(mode);  // a module may hold its parts in a mode
   return *this;
 }
 Module& Module::requires_grad_(bool on) {

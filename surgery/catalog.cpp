@@ -11,6 +11,7 @@
 #include "graft/surgery/intermediates.h"
 #include "graft/surgery/lora.h"
 #include "graft/surgery/operations.h"
+#include "graft/surgery/qat.h"
 #include "graft/surgery/squeeze_excite.h"
 #include "graft/surgery/stochastic_depth.h"
 #include "graft/surgery/weight_standardization.h"
@@ -39,6 +40,7 @@ Policies make_factorize(ArgReader& a, const Module&) {
   o.min_features = a.get("min_features", o.min_features);
   o.latent_features = a.get("latent_features", o.latent_features);
   o.energy = a.get("energy", o.energy);
+  o.error = a.get("error", o.error);
   return factorize(o);
 }
 Policies make_lora(ArgReader& a, const Module& model) {
@@ -79,6 +81,12 @@ Policies make_replace(ArgReader& a, const Module& model) {
   }
   return {p};
 }
+Policies make_qat(ArgReader& a, const Module&) {
+  nn::qat::QConfig c;
+  c.per_channel = a.get("per_channel", c.per_channel);
+  c.activations = a.get("activations", c.activations);
+  return prepare_qat(c);
+}
 Policies make_num_classes(ArgReader& a, const Module& model) {
   const Selection s = at(a, model);
   return {num_classes(s, a.get<int64_t>("n"))};
@@ -100,7 +108,7 @@ std::vector<Surgery> built_in() {
        "a blur before pools and convolutions take samples", make_blurpool},
       {"checkpoint_activations", "at=GLOB", "computed again in the backward pass instead of kept",
        [](ArgReader& a, const Module& m) { return Policies{checkpoint_activations(at(a, m))}; }},
-      {"factorize", "min_channels=512 latent_channels=0.25 min_features=512 latent_features=0.25 energy=0",
+      {"factorize", "min_channels=512 latent_channels=0.25 min_features=512 latent_features=0.25 energy=0 error=0",
        "two thin layers for a wide one", make_factorize},
       {"freeze_batchnorm", "", "batch norms that are not trained any more", [](ArgReader&, const Module&) { return freeze_batchnorm(); }},
       {"ghost_batchnorm", "ghost_batch_size=32", "training batches normalised in parts",
@@ -109,6 +117,8 @@ std::vector<Surgery> built_in() {
       {"knock_out", "at=GLOB", "zeros instead of a result", [](ArgReader& a, const Module& m) { return Policies{knock_out(at(a, m))}; }},
       {"lora", "r=8 alpha=R dropout=0 [at=GLOB]", "low-rank adapters beside Linear and Conv2d", make_lora},
       {"num_classes", "at=GLOB n=N", "another number of outputs; those that both have keep their weights", make_num_classes},
+      {"prepare_qat", "per_channel=true activations=true", "layers that round their weights in training", make_qat},
+      {"qat_to_float", "", "those of prepare_qat as they were, norms folded", [](ArgReader&, const Module&) { return qat_to_float(); }},
       {"remove", "at=GLOB identity=false", "modules taken out, or replaced by an Identity", make_remove},
       {"remove_dropout", "", "an Identity for every Dropout", [](ArgReader&, const Module&) { return remove_dropout(); }},
       {"remove_lora", "", "adapters taken off; what is merged stays", [](ArgReader&, const Module&) { return remove_lora(); }},

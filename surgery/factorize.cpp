@@ -15,9 +15,12 @@ int64_t worthwhile(double latent, int64_t smaller, int64_t inputs, int64_t outpu
   const double most = std::ceil(double(inputs) * double(outputs) / double(inputs + outputs) - 1);
   return double(rank) <= most ? rank : 0;
 }
-int64_t rank_of(const Tensor& weight, double latent, double energy, int64_t smaller) {
+int64_t rank_of(const Tensor& weight, double latent, const FactorizeOptions& o, int64_t smaller) {
   const int64_t outputs = weight.size(0), inputs = weight.numel() / outputs;
-  if (energy > 0) latent = double(rank_for_energy(svd(weight.reshape({outputs, -1})), energy));
+  if (o.energy > 0 || o.error > 0) {
+    const Svd d = svd(weight.reshape({outputs, -1}));
+    latent = double(o.energy > 0 ? rank_for_energy(d, o.energy) : rank_for_error(d, o.error));
+  }
   return worthwhile(latent, smaller, inputs, outputs);
 }
 
@@ -60,22 +63,24 @@ FactorizedLinear::FactorizedLinear(const nn::Linear& l, int64_t rank)
 }
 
 std::vector<Policy> factorize(const FactorizeOptions& o) {
+  GRAFT_CHECK(o.energy >= 0 && o.energy <= 1 && o.error >= 0 && o.error < 1 && (o.energy == 0 || o.error == 0),
+              "factorize: energy of 0 to 1 or error of 0 to 1, not both, says what the rank is: energy = ", o.energy, ", error = ", o.error);
   std::vector<Policy> policies{on<nn::Conv2d>([o](const nn::Conv2d& c, const Site& site) -> nn::ModulePtr {
             const int64_t smaller = std::min(c.in_channels, c.out_channels);
             if (within<FactorizedConv2d>(site) || c.groups != 1 || smaller < o.min_channels) return nullptr;
-            const int64_t rank = rank_of(c.weight, o.latent_channels, o.energy, smaller);
+            const int64_t rank = rank_of(c.weight, o.latent_channels, o, smaller);
             return rank ? nn::make<FactorizedConv2d>(c, rank) : nullptr;
           }),
           on<nn::Linear>([o](const nn::Linear& l, const Site& site) -> nn::ModulePtr {
             const int64_t smaller = std::min(l.in_features, l.out_features);
             if (within<FactorizedLinear>(site) || smaller < o.min_features) return nullptr;
-            const int64_t rank = rank_of(l.weight, o.latent_features, o.energy, smaller);
+            const int64_t rank = rank_of(l.weight, o.latent_features, o, smaller);
             return rank ? nn::make<FactorizedLinear>(l, rank) : nullptr;
           })};
   for (Policy& p : policies)
     p.named = NamedSurgery{"factorize", {nn::Arg("min_channels", o.min_channels), nn::Arg("latent_channels", o.latent_channels),
                                   nn::Arg("min_features", o.min_features), nn::Arg("latent_features", o.latent_features),
-                                  nn::Arg("energy", o.energy)}};
+                                  nn::Arg("energy", o.energy), nn::Arg("error", o.error)}};
   return policies;
 }
 

@@ -33,7 +33,8 @@ struct FactorizeOptions {
   double latent_channels = 0.25;
   int64_t min_features = 512;
   double latent_features = 0.25;
-  double energy = 0;  // above 0, instead of latent_: the smallest rank that keeps this share of the squared weights
+  double energy = 0;  // above 0, instead of latent_: the smallest rank that keeps this share of the squared weights,
+  double error = 0;   // or whose product is no further from the weights than this share of their norm (Frobenius); not both
 };
 // surgery::plan(*net, surgery::factorize(), ...)
 std::vector<Policy> factorize(const FactorizeOptions& = {});

@@ -339,7 +339,7 @@ detail::Recording::Recording(const nn::Module& model, const Draft* d, Step step)
   register_modules();
   Taken& t = *taken_;
   t.edits = d && !(d->policies.size() == 1 && d->policies[0].step);
-  t.structures.emplace_back(model);
+  t.structures.emplace_back(model, d ? d->graph.nodes().size() : 0);
   if (t.edits) {
     step.inherit = inherited(d->options);
     step.missing = d->not_recorded;

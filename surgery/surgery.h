@@ -20,6 +20,7 @@
 #include "graft/surgery/mutable.h"
 #include "graft/surgery/operations.h"
 #include "graft/surgery/plan.h"
+#include "graft/surgery/qat.h"
 #include "graft/surgery/recipe.h"
 #include "graft/surgery/register_modules.h"
 #include "graft/surgery/replace.h"

@@ -13,20 +13,9 @@ Tensor standardized(const Tensor& w) {
   return (centred * rsqrt(mean(centred * centred, 1, true) + 1e-10)).reshape(w.shape());
 }
 
-template <int N>
-static nn::ConvLayerOptions<N> options_of(const nn::ConvNd<N>& c) {
-  return {.stride = c.stride,
-          .padding = c.padding,
-          .dilation = c.dilation,
-          .groups = c.groups,
-          .bias = bool(c.bias),
-          .padding_mode = c.padding_mode,
-          .options = c.weight->options()};
-}
-
 template <int N, class Conv>
 StandardizedConvNd<N, Conv>::StandardizedConvNd(const nn::ConvNd<N>& c)
-    : Conv(c.in_channels, c.out_channels, c.kernel_size, options_of(c)) {
+    : Conv(c.in_channels, c.out_channels, c.kernel_size, c.layer_options(c.weight->device())) {
   this->weight.entry().share(c.weight.entry());
   if (c.bias) this->bias.entry().share(c.bias.entry());
 }

@@ -50,6 +50,8 @@ Tensors inputs_of(const std::string& name, const nn::Module& m) {
   if (name == "Bilinear")
     return {waves({3, attribute(m, "in1_features").as<int64_t>()}, 0.1), waves({3, attribute(m, "in2_features").as<int64_t>()}, 0.5)};
   if (const Value v = attribute(m, "in_features"); !v.is_none()) return {waves({2, 3, v.as<int64_t>()}, 0.1)};
+  if (name == "FakeQuantize") return {waves({3, 4}, 0.1)};
+  if (name == "QuantAware") return {attribute(m, "layer").as<std::string>() == "Linear" ? waves({3, 4}, 0.1) : waves({2, 6, 7, 5}, 0.1)};
   if (name == "FactorizedLinear") return {waves({3, 1}, 0.1)};
   if (name == "LayerNorm" || name == "RMSNorm") return {waves({2, 3, 4}, 0.1)};
   if (name == "Unflatten") return {waves({2, 6}, 0.1)};
@@ -129,6 +131,7 @@ TEST_P(CudaLayers, compute_what_they_compute_on_cpu) {
     for (const Args& args : found == samples.end() ? std::vector<Args>{{}} : found->second) {
       manual_seed(5);
       const nn::ModulePtr layer = nn::build(name, args);
+      layer->apply(nn::qat::enable_observer);  // a range that nothing has set is infinite
       const Tensors inputs = inputs_of(name, *layer);
       for (const bool training : {true, false}) {
         SCOPED_TRACE(concat(nn::repr(*layer), training ? ", training" : ", serving"));

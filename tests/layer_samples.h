@@ -54,6 +54,10 @@ inline Samples layer_samples() {
   add_convolutions(s);
   add_activations(s);
   s["Linear"] = {{4, 8}, {5, 9, false}};
+  s["QuantAware"] = {{arg("layer", "Linear"), arg("arguments", Values{4, 8})},
+                     {arg("layer", "Conv2d"), arg("arguments", Values{6, 9, 2, 2, 1, 2, 3, false, "reflect"}), arg("relu", true)},
+                     {arg("layer", "Linear"), arg("arguments", Values{4, 8}), arg("freeze_bn", true)}};
+  s["FakeQuantize"] = {{}, {-8, 7, true, 3, 0.5, false, false}};
   s["Bilinear"] = {{4, 8, 2}, {5, 9, 3, false}};
   s["Embedding"] = {{4, 8}, {5, 9, -1, 1.5, 3.0, true}};
   s["Flatten"] = {{}, {0, 1}};

@@ -121,6 +121,14 @@ TEST(ReadyMade, A4_the_rank_may_follow_from_the_energy_and_too_high_a_one_change
   EXPECT_LE(difference((*net)(x), y), 1e-10);
   auto full_rank = make<Sequential>(make<Linear>(8, 8));
   EXPECT_TRUE(surgery::plan(*full_rank, surgery::factorize({.min_features = 8, .energy = 1})).empty());
+  auto falling = make<Sequential>(make<Linear>(8, 8));  // without the first two singular values a quarter of the norm is left
+  falling->get_parameter("0.weight").detach().copy_(diag(tensor({1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125, 0.0, 0.0})));
+  surgery::Edit edit = surgery::replace(*falling, surgery::factorize({.min_features = 8, .error = 0.3}));
+  EXPECT_EQ((*falling)[0].as<surgery::FactorizedLinear>()->module0->out_features, 2);
+  edit.undo();
+  surgery::replace(*falling, surgery::factorize({.min_features = 8, .error = 0.2}));
+  EXPECT_EQ((*falling)[0].as<surgery::FactorizedLinear>()->module0->out_features, 3);
+  EXPECT_REFUSED("not both", surgery::factorize({.energy = 0.9, .error = 0.1}));
 }
 
 TEST(ReadyMade, A2_squeeze_excite_wraps_the_convolution_itself_once) {
