@@ -10,6 +10,11 @@ elseif(GRAFT_SANITIZE)
 endif()
 if(sanitizer AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND sanitizer -Wno-maybe-uninitialized)  # sees paths that the sanitizer's own checks add
+elseif(GRAFT_SANITIZE STREQUAL "address")
+  # Said as g++ says it. A number outside of an integer's range becomes some integer, as in PyTorch; g++ does not look at these.
+  list(APPEND sanitizer -D__SANITIZE_ADDRESS__ -fno-sanitize=float-cast-overflow)
+elseif(GRAFT_SANITIZE)
+  list(APPEND sanitizer -D__SANITIZE_THREAD__)
 endif()
 add_compile_options(${sanitizer})
 add_link_options(${sanitizer})

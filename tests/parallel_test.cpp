@@ -14,6 +14,11 @@
 #include <vector>
 #include "gtest/gtest.h"
 
+#ifdef __SANITIZE_ADDRESS__
+// The pool's threads run until a child process ends, and what they hold is no leak.
+extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }  // NOLINT(bugprone-reserved-identifier)
+#endif
+
 namespace graft {
 namespace {
 

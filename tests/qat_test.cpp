@@ -182,7 +182,7 @@ TEST(Qat, statistics_are_frozen_until_they_are_not) {
   (*net)(randn({4, 3}));
   EXPECT_NE(net->get_buffer("0.weight_fake_quant.scale").at({0}), scale);
   EXPECT_REFUSED("an input of 2 dimensions is needed, not f32[4,5,3]", net->get_submodule("0").call({randn({4, 5, 3})}));
-  EXPECT_REFUSED("a Conv1d, Conv2d, Conv3d or Linear was expected, not a ReLU", qat::QuantAware(nn::ReLU()));
+  EXPECT_REFUSED("a Conv1d, Conv2d, Conv3d or Linear was expected, not a ReLU", make<qat::QuantAware>(nn::ReLU()));
   net->get_submodule("0").child_entry("bn").put(make<nn::BatchNorm1d>(7));
   EXPECT_REFUSED("of 2 features is needed, not BatchNorm1d(7", (*net)(randn({4, 3})));
 }
