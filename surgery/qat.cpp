@@ -47,7 +47,10 @@ Answer prepared(const Module& m, const qat::QConfig& c) {
   if (t->from == t->layer) return nn::make<qat::QuantAware>(m, nullptr, false, c);
   std::vector<ModulePtr> parts;
   for (const auto& e : m.child_entries()) parts.push_back(e->module);
-  const auto is = [&](size_t i, std::type_index type) { return i < parts.size() && parts[i] && std::type_index(typeid(*parts[i])) == type; };
+  const auto is = [&](size_t i, std::type_index type) {
+    const nn::Module* part = i < parts.size() ? parts[i].get() : nullptr;
+    return part && std::type_index(typeid(*part)) == type;
+  };
   const size_t behind = t->norm ? 2 : 1;
   const bool norm_fits = !t->norm || (parts.size() > 1 && parts[1] && norm_dims(*parts[1]) > 0);
   if (!is(0, t->layer) || !norm_fits || (t->relu && !is(behind, typeid(nn::ReLU))) || parts.size() != behind + size_t(t->relu))
