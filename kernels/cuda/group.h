@@ -10,7 +10,7 @@ struct Groups {
   bool columns = false;                    // neighbouring threads take neighbouring outputs, not neighbouring elements
 
   Groups() = default;
-  Groups(int64_t reduced, bool by_columns) : columns(by_columns) {
+  GRAFT_HD Groups(int64_t reduced, bool by_columns) : columns(by_columns) {
     const unsigned most = columns ? 8 : kThreads;
     while (along < most && along < reduced) along *= 2;
     outputs = kThreads / along;
