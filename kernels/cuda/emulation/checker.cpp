@@ -7,27 +7,42 @@
 #include <algorithm>
 #include <cstdio>
 #include <new>
+#include "graft/kernels/cuda/emulation/fiber.h"
 #include "graft/kernels/cuda/emulation/state.h"
 
 namespace graft::inline v1::cuda::emulation {
 namespace {
 
-// Who was here: a thread of the launch, its times (see Thread), and which of the four bytes it touched.
-struct Visit {
-  uint32_t thread = 0;
-  uint16_t epoch = 0, warp_time = 0;
-  uint8_t bytes = 0;
-  bool same_time(const Visit& v) const { return thread == v.thread && epoch == v.epoch && warp_time == v.warp_time; }
+// Who was here, in 64 bits: a thread of the launch (27 bits), whether by an atomic, its times (see Thread), and which of the
+// four bytes it touched. Cells are as many as everything that a kernel touches, so they are small.
+class Visit {
+ public:
+  Visit() = default;
+  Visit(uint32_t thread, uint32_t epoch, uint32_t warp_time)
+      : bits_(uint64_t(thread) << 37 | uint64_t(uint16_t(epoch)) << 20 | uint64_t(uint16_t(warp_time)) << 4) {}
+  uint32_t thread() const { return uint32_t(bits_ >> 37); }
+  bool atomic() const { return bits_ >> 36 & 1; }
+  uint16_t epoch() const { return uint16_t(bits_ >> 20); }
+  uint16_t warp_time() const { return uint16_t(bits_ >> 4); }
+  unsigned bytes() const { return bits_ & 15; }
+  bool same_time(Visit v) const { return ((bits_ ^ v.bits_) & ~(uint64_t{1} << 36 | 15)) == 0; }
+  void touch(unsigned bytes) { bits_ |= bytes; }
+  void set_atomic(bool atomic) { bits_ |= uint64_t(atomic) << 36; }
+
+ private:
+  uint64_t bits_ = 0;
 };
+static_assert(kMostThreads == size_t{1} << (64 - 37));
 // What is known of four bytes. Masks have a bit per byte. `*_serial` is that of the launch (global memory) or of the
 // block (shared): visits of earlier ones do not matter. Of more threads than these the oldest are forgotten: a race may be
 // missed where many threads share four bytes, none is invented.
 struct Cell {
-  uint32_t write_serial, read_serial;
   Visit write, read, earlier_read;
-  uint8_t allocated, initialised;
-  bool write_atomic;
+  uint32_t write_serial : 28, allocated : 4;
+  uint32_t read_serial : 28, initialised : 4;
 };
+static_assert(sizeof(Cell) == 32);
+inline constexpr uint32_t kSerials = (1U << 28) - 1;
 
 size_t offset_of(const void* p, const char* base) { return size_t(static_cast<const char*>(p) - base); }
 Cell* map_cells(size_t bytes) {
@@ -89,39 +104,38 @@ std::string name_thread(uint32_t t) {
 
 // Whether what `v` did is over for the running thread: a barrier of the block or of the warp lies between, or the other
 // block has published it (fence, atomic) and this one has looked (atomic).
-bool ordered(const Visit& v) {
+bool ordered(Visit v) {
   const Block& b = running.block;
-  const auto n = uint32_t(b.size);
-  const uint32_t block = v.thread / n, index = v.thread % n;
-  if (block != uint32_t(b.index)) return running.released[block] && b.acquired;
+  const auto n = uint32_t(b.size), first = uint32_t(b.index) * n, index = v.thread() - first;
+  if (index >= n) return running.released[v.thread() / n] && b.acquired;
   const Thread& me = *running.thread;
-  if (v.epoch != uint16_t(me.epoch)) return true;
+  if (v.epoch() != uint16_t(me.epoch)) return true;
   if (index / 32 != uint32_t(me.index) / 32) return false;
   const unsigned both = 1U << (index % 32) | 1U << (me.index % 32);
   return std::ranges::any_of(b.warps[size_t(me.index) / 32].log,
-                             [&](const Meeting& m) { return uint16_t(m.time) > v.warp_time && (m.lanes & both) == both; });
+                             [&](const Meeting& m) { return uint16_t(m.time) > v.warp_time() && (m.lanes & both) == both; });
 }
 
 void look_for_races(Cell& c, unsigned mask, const Access& a, bool shared, Visit me) {
-  const uint32_t serial = shared ? running.block_serial : running.serial;
+  const uint32_t serial = (shared ? running.block_serial : running.serial) & kSerials;
   const char* kind = shared ? "race on shared memory" : "race on global memory";
-  const auto collides = [&](const Visit& v) { return (v.bytes & mask) && v.thread != me.thread && !ordered(v); };
-  me.bytes = uint8_t(mask);
-  if (c.write_serial == serial && !(a.atomic && c.write_atomic) && collides(c.write))
-    report(kind, a, "with a write by " + name_thread(c.write.thread));
+  const auto collides = [&](Visit v) { return (v.bytes() & mask) && v.thread() != me.thread() && !ordered(v); };
+  me.touch(mask);
+  if (c.write_serial == serial && !(a.atomic && c.write.atomic()) && collides(c.write))
+    report(kind, a, "with a write by " + name_thread(c.write.thread()));
   if (c.read_serial != serial) c.read = c.earlier_read = {};
   c.read_serial = serial;
   if (a.write) {
-    for (const Visit* v : {&c.read, &c.earlier_read})
-      if (collides(*v)) report(kind, a, "with a read by " + name_thread(v->thread));
-    if (c.write_serial == serial && c.write.same_time(me)) me.bytes |= c.write.bytes;
+    for (const Visit v : {c.read, c.earlier_read})
+      if (collides(v)) report(kind, a, "with a read by " + name_thread(v.thread()));
+    if (c.write_serial == serial && c.write.same_time(me)) me.touch(c.write.bytes());
+    me.set_atomic(a.atomic);
     c.write_serial = serial;
     c.write = me;
-    c.write_atomic = a.atomic;
     return;
   }
-  if (c.read.same_time(me)) me.bytes |= c.read.bytes;
-  else if (c.read.thread != me.thread) c.earlier_read = c.read;
+  if (c.read.same_time(me)) me.touch(c.read.bytes());
+  else if (c.read.thread() != me.thread()) c.earlier_read = c.read;
   c.read = me;
 }
 
@@ -133,15 +147,14 @@ void check(const Access& a) {
     report("host memory touched by a kernel", a, "");
   }
   const bool power_of_two = (a.bytes & (a.bytes - 1)) == 0 && a.bytes <= 16;
-  if (power_of_two && reinterpret_cast<uintptr_t>(a.p) % a.bytes) report("misaligned access", a, "");
+  if (power_of_two && (reinterpret_cast<uintptr_t>(a.p) & (a.bytes - 1))) report("misaligned access", a, "");
   if (!shared && device_of(a.p) != running.device)
     report("memory of another device", a, "of device " + std::to_string(device_of(a.p)));
 
   const Settings& s = settings();
   if (s.traffic) note_access(a.p, a.bytes, a.write, shared, a.pc);
   const Thread& t = *running.thread;
-  const Visit me{uint32_t(running.block.index) * uint32_t(running.block.size) + uint32_t(t.index), uint16_t(t.epoch),
-                 uint16_t(t.warp_time), 0};
+  const Visit me(uint32_t(running.block.index) * uint32_t(running.block.size) + uint32_t(t.index), t.epoch, t.warp_time);
   Cell* c = shared ? shared_cells() + in_shared / 4 : global_cells() + in_global / 4;
   unsigned first = unsigned(shared ? in_shared : in_global) & 3;
   for (unsigned left = a.bytes; left; ++c, first = 0) {
@@ -153,7 +166,7 @@ void check(const Access& a) {
       report("global memory out of bounds", a, why.empty() ? "past the end of a tensor, or of one that was freed" : why);
     }
     if (s.races) look_for_races(*c, mask, a, shared, me);
-    if (a.write) c->initialised |= uint8_t(mask);
+    if (a.write) c->initialised |= mask;
     else if (s.uninitialised && (c->initialised & mask) != mask)
       report(shared ? "uninitialised shared memory" : "uninitialised global memory", a, "");
   }
@@ -165,8 +178,8 @@ void mark(Cell* cells, size_t offset, size_t bytes, bool initialised) {
     unsigned mask = 0;
     do mask |= 1U << (i & 3);
     while (++i & 3 && i < offset + bytes);
-    c.allocated |= uint8_t(mask);
-    c.initialised = uint8_t(initialised ? c.initialised | mask : c.initialised & ~mask);
+    c.allocated |= mask;
+    c.initialised = initialised ? c.initialised | mask : c.initialised & ~mask;
     c.write_serial = c.read_serial = 0;
   }
 }

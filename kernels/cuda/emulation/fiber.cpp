@@ -41,21 +41,18 @@ namespace graft::inline v1::cuda::emulation {
 namespace {
 
 constexpr size_t kStack = 256 << 10, kGuard = 4096;
-constexpr size_t kFibers = 1026;  // threads of a block, and spare ones
+static_assert(kFiberBytes == 1026 * (kStack + kGuard));  // threads of a block, and spare ones
 
+char* reserve_stacks() {
+  void* pages = mmap(nullptr, kFiberBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED) throw std::bad_alloc();
+  return static_cast<char*>(pages);
+}
 struct Fibers {
-  char* memory = nullptr;
   std::vector<Fiber*> all, idle;
 };
 Fibers& fibers() {
-  static auto* f = [] {
-    auto* made = new Fibers;  // never destroyed
-    void* pages = mmap(nullptr, kFibers * (kStack + kGuard), PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (pages == MAP_FAILED) throw std::bad_alloc();
-    made->memory = static_cast<char*>(pages);
-    return made;
-  }();
+  static auto* f = new Fibers;  // never destroyed
   return *f;
 }
 
@@ -70,6 +67,8 @@ void prepare(Fiber* f, void (*entry)()) {
 
 }  // namespace
 
+char* const fiber_memory = reserve_stacks();
+
 void switch_stacks(Fiber& from, Fiber& to) { graft_switch_stacks(&from.stack_pointer, to.stack_pointer); }
 
 Fiber* take_fiber(void (*entry)()) {
@@ -81,7 +80,7 @@ Fiber* take_fiber(void (*entry)()) {
   }
   auto* made = new Fiber;
   made->number = int(f.all.size());
-  char* base = f.memory + f.all.size() * (kStack + kGuard);
+  char* base = fiber_memory + f.all.size() * (kStack + kGuard);
   mprotect(base, kGuard, PROT_NONE);
   made->stack = base + kGuard;
   prepare(made, entry);
@@ -96,10 +95,6 @@ void restart_fibers(void (*entry)()) {
     one->thread = nullptr;
     prepare(one, entry);
   }
-}
-bool on_fiber_stack(const void* p) {
-  static char* const first = fibers().memory;
-  return size_t(static_cast<const char*>(p) - first) < kFibers * (kStack + kGuard);
 }
 
 }  // namespace graft::cuda::emulation

@@ -13,6 +13,10 @@ struct Fiber {
   int number = 0;
 };
 
+inline constexpr size_t kFiberBytes = size_t{1026} * (260 << 10);
+extern char* const fiber_memory;  // where the stacks are
+inline bool on_fiber_stack(const void* p) { return size_t(static_cast<const char*>(p) - fiber_memory) < kFiberBytes; }
+
 void switch_stacks(Fiber& from, Fiber& to);
 Fiber* take_fiber(void (*entry)());  // one that is idle, or a new one
 void give_fiber(Fiber*);             // it has switched away for good, or is about to

@@ -14,7 +14,7 @@ dim3 blockDim, gridDim;
 namespace graft::inline v1::cuda::emulation {
 
 Running running;
-thread_local bool t_in_kernel = false;
+constinit thread_local bool t_in_kernel = false;
 
 namespace {
 
@@ -223,8 +223,9 @@ void warp_collective(unsigned mask, Resolve resolve, void* data, bool orders_mem
                                              " names lanes that have returned or do not exist: " + hex(mask & ~w.alive));
   // Those who wait with another mask are in an operation of their own, and may still come to this one.
   unsigned arrived = 1U << lane;
-  for (int i = 0; i < 32; ++i) {
-    if (!(w.arrived >> i & 1) || w.posts[i].mask != mask || !(mask >> i & 1)) continue;
+  for (unsigned left = w.arrived & mask; left; left &= left - 1) {
+    const int i = std::countr_zero(left);
+    if (w.posts[i].mask != mask) continue;
     arrived |= 1U << i;
     const Site theirs = b.threads[size_t(first + i)].site;
     if (!same(theirs, site))

@@ -54,7 +54,7 @@ extern Running running;
 
 // True only while code of a kernel runs on this thread, and not while the emulation itself works for it: functions that
 // both use (of the standard library, say) may be linked from either side.
-extern thread_local bool t_in_kernel;
+extern constinit thread_local bool t_in_kernel;
 class OutsideKernel {
  public:
   OutsideKernel() : before_(std::exchange(t_in_kernel, false)) {}
@@ -71,7 +71,6 @@ void record_launched(const void* kernel);      // for tools/cuda_coverage.py, wh
 std::string source_line(const void* code);     // "kernels/softmax/cuda.cu:41"
 // The same for many, without what was inlined there: the lines of the functions that exist.
 std::vector<std::string> source_lines(const std::vector<const void*>& code);
-bool on_fiber_stack(const void* p);
 
 // ---- memory (memory.cpp) -------------------------------------------------------------------------------------
 
@@ -118,6 +117,8 @@ void drain_all();
 int& current_device();
 
 // ---- the checker (checker.cpp): bytes of global and shared memory, what may be done with them --------------------
+
+inline constexpr size_t kMostThreads = size_t{1} << 27;  // of a launch
 
 void mark_global(const void* p, size_t bytes, bool initialised);  // they belong to somebody
 void forget_global(const void* p, size_t bytes);  // from now on nobody may touch them

@@ -160,6 +160,10 @@ void launch(const LaunchConfig& c) {
   if (n == 0 || n > 1024 || c.block.z > 64 || !c.grid.x || !c.grid.y || !c.grid.z || c.grid.x > 0x7fffffffU ||
       c.grid.y > 65535 || c.grid.z > 65535)
     return void(remember(cudaErrorInvalidConfiguration));
+  if (n * c.grid.x * c.grid.y * c.grid.z > kMostThreads) {  // a GPU would run it
+    host_error("a launch of more than " + std::to_string(kMostThreads) + " threads is not played");
+    return void(remember(cudaErrorNotSupported));
+  }
   const auto allowed = all_streams().shared_allowed.find(c.kernel);
   if (c.shared_bytes > (allowed == all_streams().shared_allowed.end() ? kSharedDefault : allowed->second))
     return void(remember(cudaErrorInvalidValue));
