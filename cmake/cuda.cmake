@@ -51,3 +51,24 @@ target_include_directories(graft_cuda PRIVATE ${PROJECT_BINARY_DIR}/include)
 target_include_directories(graft_cuda SYSTEM PRIVATE ${GRAFT_CUDA_INCLUDE})
 target_compile_definitions(graft_cuda PRIVATE $<$<STREQUAL:${GRAFT_CUDA},EMULATED>:GRAFT_CUDA_EMULATED>)
 set(graft_cuda_objects $<TARGET_OBJECTS:graft_cuda>)
+
+# What nvcc makes of the kernels, without the host's part of these files: half the time of objects. For `./dev cuda --bars`.
+if(GRAFT_CUDA AND NOT GRAFT_CUDA STREQUAL "EMULATED")
+  list(TRANSFORM GRAFT_CUDA_INCLUDE PREPEND "-isystem=" OUTPUT_VARIABLE system)
+  set(cubins)
+  foreach(file ${cuda_kernels})
+    cmake_path(RELATIVE_PATH file BASE_DIRECTORY ${PROJECT_SOURCE_DIR}/kernels OUTPUT_VARIABLE name)
+    string(REPLACE "/" "_" name ${name})
+    foreach(arch ${CMAKE_CUDA_ARCHITECTURES})
+      string(REGEX REPLACE "-.*" "" arch ${arch})
+      set(cubin ${PROJECT_BINARY_DIR}/cubin/${name}.sm_${arch}.cubin)
+      add_custom_command(OUTPUT ${cubin} DEPENDS ${file} DEPFILE ${cubin}.d VERBATIM
+        COMMAND ${CMAKE_CUDA_COMPILER} ${graft_cuda_flags} -DNDEBUG -I${PROJECT_BINARY_DIR}/include ${system} -cubin
+                -arch=sm_${arch} -MD -MF ${cubin}.d -o ${cubin} ${file}
+        COMMENT "Compiling kernels of ${file} for sm_${arch}")
+      list(APPEND cubins ${cubin})
+    endforeach()
+  endforeach()
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cubin)
+  add_custom_target(graft_cubins DEPENDS ${cubins})
+endif()

@@ -159,6 +159,12 @@ TEST_F(Device, impossible_launches_are_refused) {
   EXPECT_EQ(cudaGetLastError(), cudaSuccess);
   expect_no_fault();
 }
+TEST_F(Device, launches_of_more_threads_than_the_checker_can_tell_apart_are_refused) {
+  empty(1024, 0, stream, (1U << 17) + 1);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorNotSupported);
+  EXPECT_EQ(emu::take_host_errors(), std::vector<std::string>{"a launch of more than 134217728 threads is not played"});
+  expect_no_fault();
+}
 TEST_F(Device, too_much_static_shared_memory_is_a_fault) {
   too_much_shared(make_unwritten<float>(32), stream);
   expect_fault("over the limit");

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """What nvcc made of each CUDA kernel: registers, local memory, occupancy, widest accesses, tensor-core instructions.
 
-No GPU is needed: all of it stands in the objects of a build with the preset `cuda`. With --bars, kernels that miss a bar are
-listed and the exit status is 1. Rules of the bars file are applied in order: `kernels` is a regular expression searched in the
-name, and of two rules that name one measure the later holds. A rule that loosens an earlier one must say `why`, and must be
-needed by some kernel; a rule that matches no kernel is an error."""
+No GPU is needed: all of it stands in the objects, or in the cubins (target graft_cubins), of a build with the preset `cuda`.
+With --bars, kernels that miss a bar are listed and the exit status is 1. Rules of the bars file are applied in order: `kernels`
+is a regular expression searched in the name, and of two rules that name one measure the later holds. A rule that loosens an
+earlier one must say `why`, and must be needed by some kernel; a rule that matches no kernel is an error."""
 import argparse
 import collections
+import concurrent.futures
 import json
 import math
+import os
 import pathlib
 import re
 import shutil
@@ -80,6 +82,16 @@ def kernels_of(cuobjdump, file):
             sys.exit(f"kernel_report: {cuobjdump} {what} {file} ended with {run.returncode}")
 
     found, arch, name, limits_threads = {}, None, None, False
+    # First, because of a cubin only this listing says the architecture.
+    counts, count = collections.defaultdict(collections.Counter), None
+    for line in listing("-sass"):
+        if match := INSTRUCTION.match(line):
+            if count is not None and "@!PT" not in line:
+                count[match[1]] += 1
+        elif match := re.match(r"\s*Function : (\S+)", line):
+            count = counts[arch, match[1]]
+        elif match := re.match(r"\s*code for (sm_\w+)", line):
+            arch = match[1]
     for line in listing("-res-usage"):
         if line.startswith("arch ="):
             arch = line.split()[2]
@@ -98,15 +110,6 @@ def kernels_of(cuobjdump, file):
             limits_threads = "EIATTR_MAX_THREADS" in line
         elif "Value:" in line and limits_threads and (arch, name) in found:
             found[arch, name]["threads"] = math.prod(int(x, 16) for x in line.split()[1:4])
-    counts, count = collections.defaultdict(collections.Counter), None
-    for line in listing("-sass"):
-        if match := INSTRUCTION.match(line):
-            if count is not None and "@!PT" not in line:
-                count[match[1]] += 1
-        elif match := re.match(r"\s*Function : (\S+)", line):
-            count = counts[arch, match[1]]
-        elif match := re.match(r"\s*code for (sm_\w+)", line):
-            arch = match[1]
     for key, kernel in found.items():
         yield {**kernel, **from_instructions(counts[key])}
 
@@ -123,10 +126,11 @@ def from_instructions(count):
 
 def report(cuobjdump, files):
     kernels = []
-    for i, file in enumerate(files):
-        if sys.stderr.isatty():
-            print(f"\r\033[K{i + 1}/{len(files)} {file.name}", end="", file=sys.stderr, flush=True)
-        kernels += kernels_of(cuobjdump, file)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # the work is cuobjdump's
+        for i, of_file in enumerate(pool.map(lambda file: list(kernels_of(cuobjdump, file)), files)):
+            kernels += of_file
+            if sys.stderr.isatty():
+                print(f"\r\033[K{i + 1}/{len(files)} {files[i].name}", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     names = demangle([k["mangled"] for k in kernels])
@@ -185,7 +189,7 @@ def table(kernels, each):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("objects", nargs="+", type=pathlib.Path, metavar="OBJECT", help="objects of .cu files, or folders of them")
+    parser.add_argument("objects", nargs="+", type=pathlib.Path, metavar="OBJECT", help="objects of .cu files, cubins, or folders of them")
     parser.add_argument("--bars", type=pathlib.Path, metavar="FILE", help="hold the kernels to this file (kernels/cuda/bars.json)")
     parser.add_argument("--each", action="store_true", help="a line per kernel, not per template")
     parser.add_argument("--json", action="store_true", help="all that is known of every kernel, as JSON")
@@ -195,7 +199,7 @@ def main():
     if not args.cuobjdump:
         sys.exit("kernel_report: there is no cuobjdump; try: python3 -m pip install --target build/cuda-tools "
                  "nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm")
-    files = sorted(f for o in args.objects for f in (o.rglob("*.cu.o") if o.is_dir() else [o]))
+    files = sorted(f for o in args.objects for f in ([*o.rglob("*.cu.o"), *o.rglob("*.cubin")] if o.is_dir() else [o]))
     kernels = report(args.cuobjdump, files)
     if not kernels:
         sys.exit(f"kernel_report: no kernels in {', '.join(map(str, args.objects))}")

@@ -106,7 +106,9 @@ void add_lambda(const float* x, float* y, int n, float a, cudaStream_t s) {
 }
 void increment(float* p, int n, cudaStream_t s, int threads) { launch(k_increment, 1, threads, 0, s, p, n); }
 void increment_misaligned(float* p, cudaStream_t s) { launch(k_misaligned, 1, 1, 0, s, p); }
-void empty(int threads, size_t shared_bytes, cudaStream_t s) { launch(k_empty, 1, threads, shared_bytes, s, 0); }
+void empty(int threads, size_t shared_bytes, cudaStream_t s, unsigned blocks) {
+  launch(k_empty, blocks, threads, shared_bytes, s, 0);
+}
 void allow_shared(size_t bytes) {
   cudaFuncSetAttribute(reinterpret_cast<const void*>(k_empty), cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
 }

@@ -12,7 +12,7 @@ void atomics(float* f, __half2* h, unsigned* u, cudaStream_t);
 void add_lambda(const float* x, float* y, int n, float a, cudaStream_t);
 void increment(float* p, int n, cudaStream_t, int threads = 32);
 void increment_misaligned(float* p, cudaStream_t);  // as 16 bytes, 4 past the beginning
-void empty(int threads, size_t shared_bytes, cudaStream_t);
+void empty(int threads, size_t shared_bytes, cudaStream_t, unsigned blocks = 1);
 void allow_shared(size_t bytes);  // of empty()
 void too_much_shared(float* out, cudaStream_t);
 void divergent_barrier(cudaStream_t);
