@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "build/cuda-tools/nvidia/cu13/bin"  # where `./dev cuda --bars` puts cuobjdump if there is none
@@ -76,10 +77,13 @@ def demangle(names):
 def kernels_of(cuobjdump, file):
     """A dict per kernel and architecture in an object, from three listings of cuobjdump."""
     def listing(what):
-        with subprocess.Popen([cuobjdump, what, str(file)], stdout=subprocess.PIPE, text=True, errors="replace") as run:
-            yield from run.stdout
-        if run.returncode:
-            sys.exit(f"kernel_report: {cuobjdump} {what} {file} ended with {run.returncode}")
+        with tempfile.TemporaryFile("w+") as complaints:  # of sections that are empty, unless it fails
+            with subprocess.Popen([cuobjdump, what, str(file)], stdout=subprocess.PIPE, stderr=complaints, text=True,
+                                  errors="replace") as run:
+                yield from run.stdout
+            if run.returncode:
+                complaints.seek(0)
+                sys.exit(f"{complaints.read()}kernel_report: {cuobjdump} {what} {file} ended with {run.returncode}")
 
     found, arch, name, limits_threads = {}, None, None, False
     # First, because of a cubin only this listing says the architecture.
