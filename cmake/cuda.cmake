@@ -53,7 +53,7 @@ target_compile_definitions(graft_cuda PRIVATE $<$<STREQUAL:${GRAFT_CUDA},EMULATE
 set(graft_cuda_objects $<TARGET_OBJECTS:graft_cuda>)
 
 # What nvcc makes of the kernels, without the host's part of these files: half the time of objects. For `./dev cuda --bars`.
-if(GRAFT_CUDA AND NOT GRAFT_CUDA STREQUAL "EMULATED")
+if(NOT GRAFT_CUDA STREQUAL "EMULATED")
   list(TRANSFORM GRAFT_CUDA_INCLUDE PREPEND "-isystem=" OUTPUT_VARIABLE system)
   set(cubins)
   foreach(file ${cuda_kernels})

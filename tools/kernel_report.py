@@ -193,7 +193,8 @@ def table(kernels, each):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("objects", nargs="+", type=pathlib.Path, metavar="OBJECT", help="objects of .cu files, cubins, or folders of them")
+    parser.add_argument("objects", nargs="+", type=pathlib.Path, metavar="OBJECT",
+                        help="objects of .cu files, cubins, or folders of them")
     parser.add_argument("--bars", type=pathlib.Path, metavar="FILE", help="hold the kernels to this file (kernels/cuda/bars.json)")
     parser.add_argument("--each", action="store_true", help="a line per kernel, not per template")
     parser.add_argument("--json", action="store_true", help="all that is known of every kernel, as JSON")

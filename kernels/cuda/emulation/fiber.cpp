@@ -40,9 +40,6 @@ graft_switch_stacks:
 namespace graft::inline v1::cuda::emulation {
 namespace {
 
-constexpr size_t kStack = 256 << 10, kGuard = 4096;
-static_assert(kFiberBytes == 1026 * (kStack + kGuard));  // threads of a block, and spare ones
-
 char* reserve_stacks() {
   void* pages = mmap(nullptr, kFiberBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (pages == MAP_FAILED) throw std::bad_alloc();

@@ -13,7 +13,9 @@ struct Fiber {
   int number = 0;
 };
 
-inline constexpr size_t kFiberBytes = size_t{1026} * (260 << 10);
+inline constexpr size_t kStack = 256 << 10, kGuard = 4096;
+inline constexpr size_t kFibers = 1026;  // threads of a block, and spare ones
+inline constexpr size_t kFiberBytes = kFibers * (kStack + kGuard);
 extern char* const fiber_memory;  // where the stacks are
 inline bool on_fiber_stack(const void* p) { return size_t(static_cast<const char*>(p) - fiber_memory) < kFiberBytes; }
 
