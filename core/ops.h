@@ -44,6 +44,9 @@ GroupNormResult group_norm_stats(const Tensor& x, int64_t num_groups, const Tens
 // Picked by labels or row numbers; one that is out of range is an Error.
 struct NllResult { Tensor loss, weight; };  // of every label: -weight * logp there, and that weight (0 where ignored)
 NllResult nll(const Tensor& logp, const Tensor& label, const Tensor& weight = {}, int64_t ignore_index = -100);
+// The same of log_softmax(x), in one kernel which keeps two numbers of a line for the derivative, not the line.
+NllResult cross_entropy(const Tensor& x, const Tensor& label, const Tensor& weight = {}, int64_t ignore_index = -100,
+                        double label_smoothing = 0);
 Tensor embedding(const Tensor& weight, const Tensor& index, int64_t padding_idx = -1, bool scale_grad_by_freq = false);
 void embedding_renorm_(const Tensor& weight, const Tensor& index, double max_norm, double norm_type = 2);
 Tensor one_hot(const Tensor&, int64_t num_classes = -1);

@@ -47,6 +47,7 @@ template <class T> struct compute { using type = T; };
 template <> struct compute<Half> { using type = float; };
 template <> struct compute<BFloat16> { using type = float; };
 template <class T> using compute_t = typename compute<T>::type;
+constexpr DType compute_dtype(DType t) { return t == f16 || t == bf16 ? f32 : t; }
 
 template <class T> inline constexpr bool is_complex_v = false;
 template <class T> inline constexpr bool is_complex_v<std::complex<T>> = true;

@@ -64,6 +64,22 @@ TEST_P(CudaBlocks, softmax) {
   expect_close(softmax(odd.to(GetParam()).to(kCuda), 1), softmax(odd.to(GetParam()), 1));
 }
 
+TEST_P(CudaBlocks, cross_entropy) {
+  for (const Shape& shape : {Shape{300, 5}, Shape{3, 700}, Shape{2, 30, 70}, Shape{3, 7, 5, 9}, Shape{1, 1}, Shape{5}}) {
+    SCOPED_TRACE(concat(shape));
+    std::vector<int64_t> sizes(shape.begin(), shape.end());
+    const auto classes = sizes.begin() + (shape.rank() > 1 ? 1 : 0);
+    const int64_t n = *classes;
+    sizes.erase(classes);
+    const Shape places{std::span<const int64_t>(sizes)};
+    const Tensor label = remainder(arange(numel_of(places), i64) * 7, n).reshape(places);
+    const Tensor w = abs(waves({n}, 0.4)) + 0.1;
+    for (const double smoothing : {0.0, 0.25})
+      expect_same({waves(shape, 0.1) * 3.0}, [&](const Tensors& x) {
+        return cross_entropy(x[0], label.to(x[0].device()), w.to(x[0].device()), 1, smoothing).loss;
+      });
+  }
+}
 TEST_P(CudaBlocks, batch_norm) {
   const DType type = GetParam() == f64 ? f64 : f32;
   const auto in = [type](const Tensor& t) { return t.to(type); };

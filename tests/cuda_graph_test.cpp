@@ -707,6 +707,21 @@ TEST_F(CudaGraph, labels_and_indices_are_used_unseen) {
   const Tensors want = all();
   for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(values(made[i]), values(want[i])) << i;
 }
+TEST_F(CudaGraph, a_label_out_of_range_that_nobody_could_check_makes_the_loss_and_its_line_of_the_gradient_nan) {
+  const Tensor x = counted({2, 3}).cuda().requires_grad_(), label = tensor({0, 2}).cuda();
+  Tensor loss, dx;
+  const auto graph = Graph::capture([&] {
+    loss = F::cross_entropy(x, label, {.reduction = "none"});
+    dx = grad({sum(loss)}, {x})[0];
+  });
+  for (const int64_t bad : {int64_t{3}, int64_t{-1}, INT64_MAX}) {
+    label.copy_(tensor({int64_t{1}, bad}).cuda());
+    graph.replay();
+    const auto l = values(loss), d = values(dx);
+    EXPECT_TRUE(std::isfinite(l[0]) && std::isfinite(d[0]) && std::isfinite(d[2])) << bad;
+    EXPECT_TRUE(std::isnan(l[1]) && std::isnan(d[3]) && std::isnan(d[5])) << bad;
+  }
+}
 
 }  // namespace
 }  // namespace graft

@@ -94,6 +94,21 @@ TEST_P(CudaIndex, elements_placed_elsewhere) {
   for (const char* mode : {"reflect", "replicate", "circular"}) check([=](const Tensor& v) { return pad(v, {7, 2}, mode); });
 }
 
+TEST_P(CudaIndex, sequences_of_every_type) {
+  const DType t = GetParam();
+  if (t == boolean) return;  // has none
+  for (const int64_t n : {1, 100, 127, 256, 300}) {
+    SCOPED_TRACE(n);
+    const bool wide = size_of(t) > 1;
+    if (wide || n <= 127) {
+      EXPECT_TRUE(same(arange(0, n, 1, {t, kCuda}), arange(0, n, 1, t)));
+    }
+    if (wide) {
+      EXPECT_TRUE(same(arange(-5, 3 * n - 5, 3, {t, kCuda}), arange(-5, 3 * n - 5, 3, t)));
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, CudaIndex, testing::Values(f32, f64, f16, bf16, i64, i32, i16, i8, u8, boolean),
                          [](const auto& i) { return std::string(name_of(i.param)); });
 

@@ -65,6 +65,28 @@ TEST_P(CudaRows, softmax_of_infinities_and_nan_is_that_of_exponentials) {
     EXPECT_TRUE(std::isnan(p[2 * n + 5]));
   }
 }
+TEST_P(CudaRows, cross_entropy_and_its_derivative_are_their_formulas) {
+  for (const int64_t n : kLengths)
+    for (const double smoothing : {0.0, 0.25}) {
+      SCOPED_TRACE(concat("rows of ", n, ", smoothing ", smoothing));
+      const Tensor x = waves({5, n}, 0.1, GetParam()), g = waves({5}, 0.2, GetParam()), w = abs(waves({n}, 0.3, GetParam()));
+      const Tensor label = tensor({int64_t{0}, n - 1, int64_t{-100}, n / 2, n / 3});
+      const Tensor e = exp(exact(x) - amax(exact(x), {-1}, true)), p = e / sum(e, {-1}, true);
+      const Tensor counted = ne(label, int64_t{-100}).to(f64).unsqueeze(1);
+      const Tensor q = (one_hot(tensor({int64_t{0}, n - 1, int64_t{0}, n / 2, n / 3}), n).to(f64) * (1 - smoothing) + smoothing / double(n)) * exact(w) * counted;
+      const Tensor a = x.to(kCuda).requires_grad_();
+      const Tensor loss = cross_entropy(a, label.to(kCuda), w.to(kCuda), -100, smoothing).loss;
+      const Tensor want = -sum(q * log(p), {-1}), want_grad = exact(g).unsqueeze(1) * (p * sum(q, {-1}, true) - q);
+      expect_close(loss, want);
+      loss.backward(g.to(kCuda));
+      expect_close(a.grad(), want_grad);
+      EXPECT_EQ(max(abs(exact(a.grad()).select(0, 2))).item<double>(), 0) << "ignored";
+      const Tensor odd = empty({5 * n + 1}, {GetParam(), kCuda}).narrow(0, 1, 5 * n).reshape({5, n});  // not at 16 bytes
+      odd.copy_(x);
+      const NoGrad quiet;
+      expect_close(cross_entropy(odd, label.to(kCuda), w.to(kCuda), -100, smoothing).loss, want);
+    }
+}
 TEST_P(CudaRows, layer_and_rms_norm_are_their_formulas) {
   for (const int64_t n : kLengths) {
     if (n == 1) continue;  // 0 / 0 but for eps

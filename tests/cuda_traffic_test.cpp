@@ -10,6 +10,7 @@
 #include "cuda_traffic_test/measured.h"
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
+#include "graft/kernels/pool/attrs.h"
 
 namespace graft::traffic_test {
 namespace {
@@ -144,6 +145,16 @@ TEST_F(CudaTraffic, what_rows_share_is_read_once_per_row) {
   ASSERT_EQ(biased.size(), 1U);
   EXPECT_LE(biased[0].moved(), 24 * 1024 * 12) << describe(biased[0]);
   EXPECT_GE(biased[0].coalescing(), 0.9);
+}
+// Of windows of 2 x 2 each point reads the gradient: neighbours together, the next row of points once more.
+TEST_F(CudaTraffic, the_gradient_of_windows_is_read_once_per_row_of_points) {
+  const PoolAttrs halves{.kernel = {2, 2, 1}, .stride = {2, 2, 1}};
+  const Tensor a = ones({1, 32, 24, 32}, {f32, Device(Device::cuda)}).to(MemoryFormat::channels_last).requires_grad_();
+  const Tensor p = avg_pool(a, halves), g = ones_like(p);
+  const auto all = measured([&] { grad({p}, {a}, {.grad_outputs = {g}}); });
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_LE(all[0].moved(), (a.numel() + 2 * p.numel()) * 4) << describe(all[0]);
+  EXPECT_GE(all[0].coalescing(), 0.9);
 }
 
 TEST(ExpectedTimes, the_page_has_the_table_that_is_calculated) {

@@ -64,7 +64,8 @@ TEST_F(CudaTraining, values_lie_in_logical_order_whatever_the_strides) {
   EXPECT_EQ(values(there), values(here));
 }
 
-// Parameters of odd sizes, one of them strided, many of them; three steps with the same gradients on both devices.
+// Parameters of odd sizes, many of them, one of them strided and its gradient otherwise; three steps with the same gradients on both
+// devices.
 template <class Make> void expect_same_steps(DType t, double tolerance, Make make) {
   std::vector<Tensor> here, there;
   for (int i = 0; i < 30; ++i) {
@@ -77,7 +78,7 @@ template <class Make> void expect_same_steps(DType t, double tolerance, Make mak
   auto a = make(here), b = make(there);
   for (int step = 0; step < 3; ++step) {
     for (size_t i = 0; i < here.size(); ++i) {
-      const Tensor g = cos(here[i].detach().to(f64) * (1.5 + step)).to(t);
+      const Tensor g = cos(here[i].detach().to(f64) * (1.5 + step)).to(t).contiguous();
       here[i].set_grad(g);
       there[i].set_grad(g.cuda());
     }

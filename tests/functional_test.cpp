@@ -198,5 +198,28 @@ TEST(CrossEntropy, weighs_ignores_smooths_and_takes_probabilities) {
   const Tensor places = x.reshape({1, 2, 3}).transpose(1, 2);  // [1, 3, 2]: two places
   EXPECT_NEAR(F::cross_entropy(places, tensor({2, 0}, {1, 2})).item<double>(), (a + b) / 2, 1e-14);
 }
+TEST(CrossEntropy, keeps_what_is_small_beside_large_inputs_and_does_not_look_at_what_is_ignored) {
+  // The same lines 16384 higher, where neighbouring numbers of f32 are 2^-9 apart.
+  const Tensor x = tensor({0.5, -1.0, 2.0, 1.5, 0.25, -0.75}, {2, 3}, f32), y = tensor({2, 0});
+  for (const double smoothing : {0.0, 0.25}) {
+    const Tensor low = x.detach().requires_grad_(), high = (x + 16384.0).detach().requires_grad_();
+    const Tensor a = F::cross_entropy(low, y, {.label_smoothing = smoothing}), b = F::cross_entropy(high, y, {.label_smoothing = smoothing});
+    a.backward();
+    b.backward();
+    EXPECT_NEAR(a.item<double>(), b.item<double>(), 1e-6);
+    EXPECT_LE(max(abs(low.grad() - high.grad())).item<double>(), 1e-7);
+  }
+  const Tensor odd = tensor({0.5, -1.0, 2.0, NAN, 0.25, INFINITY}, {2, 3}, f32).requires_grad_();
+  const Tensor loss = F::cross_entropy(odd, tensor({2, -100}));
+  EXPECT_NEAR(loss.item<double>(), F::cross_entropy(x.narrow(0, 0, 1), tensor({2})).item<double>(), 1e-7);
+  loss.backward();
+  EXPECT_TRUE(all(eq(odd.grad().narrow(0, 1, 1), 0.0)).item<bool>());
+  EXPECT_EQ(F::cross_entropy(zeros({2, 0}), tensor({-100, -100}), {.reduction = "sum"}).item<double>(), 0) << "no class at all";
+  EXPECT_EQ(F::cross_entropy(zeros({0, 3}), tensor({}, {0}, i64), {.reduction = "none"}).shape(), Shape({0}));
+  // Impossible classes: smoothing asks for them.
+  const Tensor masked = tensor({-INFINITY, 0.0, 0.0}, {1, 3}, f32);
+  EXPECT_NEAR(F::cross_entropy(masked, tensor({1})).item<double>(), std::log(2.0), 1e-6);
+  EXPECT_EQ(F::cross_entropy(masked, tensor({1}), {.label_smoothing = 0.1}).item<double>(), INFINITY);
+}
 
 }  // namespace

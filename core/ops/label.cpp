@@ -1,4 +1,4 @@
-// Elements picked by class label or row number: negative log likelihood, embedding, one hot. Labels and rows are checked
+// Elements picked by class label or row number: negative log likelihood, cross entropy, embedding, one hot. Labels and rows are checked
 // here, before a kernel runs.
 #include "graft/kernels/label/attrs.h"
 
@@ -29,6 +29,18 @@ static Tensor checked(const char* op, const char* what, const Tensor& index, int
 // ---- negative log likelihood ---------------------------------------------------------------------------------
 
 static int class_dim(int rank) { return rank > 1 ? 1 : 0; }
+
+// Of (x[n, classes, d...], label[n, d...][, weight]): loss and weight of every label.
+static void infer_nll(Infer& c, int64_t classes, bool weight) {
+  const View &x = c.in(0), &label = c.in(1);
+  c.check(x.rank >= 1 && label.rank == x.rank - 1, "needs input[n, classes, d...] and label[n, d...]");
+  const int at = class_dim(x.rank);
+  for (int i = 0; i < x.rank; ++i)
+    c.check(i == at || x.size[i] == label.size[i < at ? i : i - 1], "sizes differ in dimension ", i);
+  if (weight)
+    c.check(c.in(2).rank == 1 && c.in(2).size[0] == classes && c.in(2).dtype == x.dtype, "weight must be ", name_of(x.dtype), "[", classes, "]");
+  for (int i = 0; i < 2; ++i) copy_sizes(c.out(i), label);
+}
 
 extern const OpDef nll_op;
 static Tensor nll_picked(const Tensor& logp, const Tensor& label, const Tensor& weight, NllAttrs a, Tensor* used = nullptr) {
@@ -61,15 +73,7 @@ const OpDef nll_op{
     .infer =
         [](Infer& c) {
           const auto& a = c.attrs<NllAttrs>();
-          const View &x = c.in(0), &label = c.in(1);
-          c.check(x.rank >= 1 && label.rank == x.rank - 1, "needs logp[n, classes, d...] and label[n, d...]");
-          const int at = class_dim(x.rank);
-          for (int i = 0; i < x.rank; ++i)
-            c.check(i == at || x.size[i] == label.size[i < at ? i : i - 1], "sizes differ in dimension ", i);
-          if (a.weight)
-            c.check(c.in(2).rank == 1 && c.in(2).size[0] == a.classes && c.in(2).dtype == x.dtype, "weight must be ",
-                    name_of(x.dtype), "[", a.classes, "]");
-          for (int i = 0; i < 2; ++i) copy_sizes(c.out(i), label);
+          infer_nll(c, a.classes, a.weight);
         },
     .backward =
         [](Backward& b) {
@@ -88,6 +92,66 @@ NllResult nll(const Tensor& logp, const Tensor& label, const Tensor& weight, int
   NllResult r;
   r.loss = nll_picked(logp.contiguous(), target, w, {classes, ignore_index, w.defined()}, &r.weight);
   return r;
+}
+
+// ---- cross entropy -------------------------------------------------------------------------------------------
+
+static const OpDef cross_entropy_grad_op{  // (g, x, label, top, sum[, weight]): first order only
+    .name = "cross_entropy_grad", .infer = [](Infer& c) { copy_sizes(c.out(), c.in(1)); }};
+
+// As a formula: softmax(x) times the weight of its line, less the weight of each class.
+static Tensor cross_entropy_gradient(Backward& b) {
+  const auto& a = b.attrs<CrossEntropyAttrs>();
+  const Tensor &x = b.input(0), &label = b.input(1), w = a.weight ? b.input(2) : Tensor(), g = b.g();
+  const int dim = class_dim(x.dim());
+  const double share = a.smoothing / double(a.classes);
+  const Tensor counted = ne(label, a.ignore).to(x.dtype()), spread = g * counted * share;
+  const Tensor of_label = g * nll(zeros(x.shape(), x.options()), label, w, a.ignore).weight * (1 - a.smoothing);
+  Shape wide = x.shape();
+  for (int i = 0; i < wide.rank(); ++i)
+    if (i != dim) wide[i] = 1;
+  const Tensor per_class = w.defined() ? w.reshape(wide) : ones(wide, x.options());
+  const Tensor of_line = of_label + spread * sum(per_class);
+  const NllAttrs labels{a.classes, a.ignore, false};
+  return softmax(x, dim) * of_line.unsqueeze(dim) + apply(nll_grad_op, labels, of_label.contiguous(), label) - spread.unsqueeze(dim) * per_class;
+}
+static const OpDef cross_entropy_op{
+    .name = "cross_entropy",
+    .infer =
+        [](Infer& c) {
+          const auto& a = c.attrs<CrossEntropyAttrs>();
+          infer_nll(c, a.classes, a.weight);
+          for (int i = 2; i < 4; ++i) {
+            copy_sizes(c.out(i), c.in(1));
+            c.out(i).dtype = compute_dtype(c.in(0).dtype);
+          }
+        },
+    .backward =
+        [](Backward& b) {
+          if (b.create_graph()) return void(b.to(0) = cross_entropy_gradient(b));
+          const auto& a = b.attrs<CrossEntropyAttrs>();
+          const Tensor g = b.g().contiguous();
+          const auto run = [&](const auto&... weight) {
+            b.to(0) = apply(cross_entropy_grad_op, a, g, b.input(0), b.input(1), b.output(2), b.output(3), weight...);
+          };
+          a.weight ? run(b.input(2)) : run();
+        },
+    .reads = {Reads(input(0) | input(1) | input(2) | output(2) | output(3))},
+};
+
+NllResult cross_entropy(const Tensor& x, const Tensor& label, const Tensor& weight, int64_t ignore_index, double label_smoothing) {
+  GRAFT_CHECK(x.dim() >= 1, ErrorCode::shape_mismatch, "cross_entropy: needs input [n, classes, d...]: ", x);
+  GRAFT_CHECK(label_smoothing >= 0 && label_smoothing <= 1, "cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
+  const Tensor in = (is_integral(x.dtype()) ? x.to(f32) : x).contiguous();
+  const int64_t classes = x.size(class_dim(x.dim()));
+  if (classes == 0) return nll(in, label, weight, ignore_index);  // no line has a number: what is ignored is 0
+  const Tensor target = checked("cross_entropy", "label", label, classes, ignore_index, "classes");
+  const Tensor w = weight.defined() ? weight.detach().to(in.dtype()).contiguous() : weight;
+  std::array<Tensor, 4> out;
+  std::array<TensorImpl*, 3> inputs{in.impl(), target.impl(), w.impl()};
+  const CrossEntropyAttrs a{classes, ignore_index, label_smoothing, w.defined()};
+  apply_into(Call{cross_entropy_op, std::span(inputs).first(a.weight ? 3 : 2), a}, out);
+  return {out[0], out[1]};
 }
 
 // ---- embedding -----------------------------------------------------------------------------------------------

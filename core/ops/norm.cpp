@@ -9,9 +9,8 @@ namespace graft::inline v1 {
 
 constexpr Reads kNormReads = Reads(input(0) | input(1) | output(1) | output(2));
 
-static DType statistics_dtype(DType t) { return t == f16 || t == bf16 ? f32 : t; }
 static Tensor as_statistics(const Tensor& t, const Tensor& x) {
-  return t.defined() ? t.to(statistics_dtype(x.dtype())).contiguous() : t;
+  return t.defined() ? t.to(compute_dtype(x.dtype())).contiguous() : t;
 }
 static bool is_channels_last(const Tensor& x) {
   return x.dim() > 2 && x.view().stride[1] == 1 && is_dense(x.view());
@@ -52,7 +51,7 @@ static void infer_channels(Infer& c, int i, const View& x) {
   View& v = c.out(i);
   v.rank = 1;
   v.size[0] = x.size[1];
-  v.dtype = statistics_dtype(x.dtype);
+  v.dtype = compute_dtype(x.dtype);
 }
 static void check_channels(const Infer& c, int first) {
   const View& x = c.in(0);
@@ -60,8 +59,8 @@ static void check_channels(const Infer& c, int first) {
   for (int i = first; i < c.inputs(); ++i) {
     const View& v = c.in(i);
     c.check(v.rank == 1 && v.size[0] == x.size[1], "statistics, weight and bias must be [", x.size[1], "]");
-    c.check(v.dtype == statistics_dtype(x.dtype), "statistics, weight and bias must be ",
-            name_of(statistics_dtype(x.dtype)));
+    c.check(v.dtype == compute_dtype(x.dtype), "statistics, weight and bias must be ",
+            name_of(compute_dtype(x.dtype)));
   }
 }
 
@@ -169,7 +168,7 @@ static const OpDef row_norm_grad_op{  // (x, g, mean, rstd[, weight]): first ord
           for (int i = 1; i < c.outputs(); ++i) {
             c.out(i).rank = 1;
             c.out(i).size[0] = a.length / a.inner * a.groups;
-            c.out(i).dtype = statistics_dtype(c.in(0).dtype);
+            c.out(i).dtype = compute_dtype(c.in(0).dtype);
           }
         },
 };
@@ -210,7 +209,7 @@ static void infer_row_norm(Infer& c) {
   for (int i = 1; i < 3; ++i) {
     c.out(i).rank = 1;
     c.out(i).size[0] = x.numel / std::max<int64_t>(1, a.length);
-    c.out(i).dtype = statistics_dtype(x.dtype);
+    c.out(i).dtype = compute_dtype(x.dtype);
   }
 }
 static const OpDef row_norm_op{
@@ -282,7 +281,7 @@ AddNormResult add_layer_norm(const Tensor& x, const Tensor& residual, const Shap
 }
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, std::optional<double> eps) {
   const int64_t n = check_normalized("rms_norm", x, normalized_shape, weight, {});
-  const double epsilon = statistics_dtype(x.dtype()) == f64 ? 0x1p-52 : 0x1p-23;
+  const double epsilon = compute_dtype(x.dtype()) == f64 ? 0x1p-52 : 0x1p-23;
   return row_norm(x, weight, {}, {.eps = eps.value_or(epsilon), .length = n, .center = false})[0];
 }
 GroupNormResult group_norm_stats(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps) {

@@ -28,6 +28,7 @@ void register_rearrange_cuda();
 void register_reduce_cuda();
 void register_resample_cuda();
 void register_softmax_cuda();
+void register_cross_entropy_cuda();  // part of register_softmax_cuda()
 void register_sort_cuda();
 void register_pointwise_cuda();
 void register_pointwise_unary_cuda();   // part of register_pointwise_cuda()

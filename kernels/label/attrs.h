@@ -2,6 +2,9 @@
 //
 //   nll             in logp[n, classes, d...], label[n, d...][, weight[classes]]   out -weight logp at the label, weight there
 //   nll_grad        in g[n, d...], label[, weight]                                 out d logp
+//   cross_entropy   in x[n, classes, d...], label[n, d...][, weight]               out loss[n, d...], weight at the label, and of each
+//                                                                                  line of x its maximum and sum exp(x - maximum)
+//   cross_entropy_grad  in g[n, d...], x, label, that maximum and sum[, weight]    out dx
 //   embedding       in weight[rows, width], index[...]                             out [..., width]
 //   embedding_grad  in g[..., width], index                                        out d weight
 #pragma once
@@ -12,6 +15,12 @@ namespace graft::inline v1 {
 struct NllAttrs {
   int64_t classes = 0;
   int64_t ignore = -100;  // labels of this value count for nothing
+  bool weight = false;
+};
+struct CrossEntropyAttrs {
+  int64_t classes = 0;
+  int64_t ignore = -100;
+  double smoothing = 0;  // the share of a label that is spread over all classes
   bool weight = false;
 };
 struct EmbeddingAttrs {

@@ -109,8 +109,7 @@ __global__ __launch_bounds__(kThreads) void sum_weights(const double* weights, d
     if (threadIdx.x == 0)
       for (unsigned i = 0; i < count; ++i) tile[i] = sum += tile[i];
     __syncthreads();
-    for (unsigned i = threadIdx.x; i < count; i += kThreads) sums[row + start + i] = tile[i];
-    __syncthreads();
+    for (unsigned i = threadIdx.x; i < count; i += kThreads) sums[row + start + i] = tile[i];  // of which this thread writes the next
   }
 }
 // With replacement: the place of a uniform number among the cumulated weights, or the last that is positive.

@@ -10,28 +10,13 @@
 #include "graft/kernels/cuda/register.h"
 #include "graft/kernels/cuda/row.h"
 #include "graft/kernels/move/attrs.h"
+#include "graft/kernels/softmax/cuda_lines.h"
 #include "graft/kernels/table.h"
 
 namespace graft::inline v1 {
 namespace {
 
 using namespace cuda;
-
-struct LineSet {  // element j of line r: (r / step * n + j) * step + r % step
-  unsigned count, n, step;
-  DType dtype;
-  unsigned bytes;
-  __device__ size_t start(unsigned r) const { return size_t(r / step) * n * step + r % step; }
-};
-
-template <class C> struct Scaled {  // a sum of std::exp(x - top)
-  C top, sum;
-  GRAFT_HD static Scaled join(Scaled a, Scaled b) {
-    const C top = a.top > b.top ? a.top : b.top;
-    if (top == C(-INFINITY)) return {top, a.sum + b.sum};
-    return {top, a.sum * std::exp(a.top - top) + b.sum * std::exp(b.top - top)};
-  }
-};
 
 template <class C, bool logarithm>
 __global__ __launch_bounds__(kThreads) void softmax_lines(std::byte* y, const std::byte* x, LineSet lines, Groups g) {
@@ -168,6 +153,7 @@ template <class T, bool logarithm> Decline backward(const Launch& l) {
 }  // namespace
 
 void register_softmax_cuda() {
+  register_cross_entropy_cuda();
   for_each_type(FloatTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;
     const auto add = [](const char* op, Kernel k) { add_kernel(op, Device::cuda, dtype_v<T>, "lines", k); };

@@ -35,16 +35,6 @@ Tensor with_probabilities(const Tensor& input, const Tensor& target, const Cross
   return sum(loss) * (double(classes) / double(input.numel()));
 }
 
-// The part of the loss that label smoothing spreads over all classes.
-Tensor smooth_part(const Tensor& logp, const Tensor& target, const CrossEntropyOptions& o, const Tensor& label_weight) {
-  const int dim = class_dim(logp);
-  const Tensor each = sum(o.weight.defined() ? logp * per_class(o.weight, logp) : logp, {dim});
-  const Tensor counts = graft::nll(logp.detach(), target, {}, o.ignore_index).weight;  // 1, or 0 where ignored
-  const Tensor loss = -(each * counts);
-  if (o.reduction != Reduction::mean) return reduced(loss, o.reduction);
-  return sum(loss) / sum(label_weight.detach());
-}
-
 }  // namespace
 
 Tensor nll_loss(const Tensor& input, const Tensor& target, const NllOptions& o) {
@@ -56,12 +46,7 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntro
               "cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: ", o.label_smoothing);
   GRAFT_CHECK(input.dim() >= 1, ErrorCode::shape_mismatch, "cross_entropy: needs input [n, classes, d...]: ", input);
   if (is_floating(target.dtype())) return with_probabilities(input, target, o);
-  const Tensor logp = graft::log_softmax(input, class_dim(input));
-  const NllResult r = graft::nll(logp, target, o.weight, o.ignore_index);
-  const Tensor loss = summarised(r, o.reduction);
-  if (o.label_smoothing == 0) return loss;
-  const double each = o.label_smoothing / double(input.size(class_dim(input)));
-  return loss * (1 - o.label_smoothing) + smooth_part(logp, target, o, r.weight) * each;
+  return summarised(graft::cross_entropy(input, target, o.weight, o.ignore_index, o.label_smoothing), o.reduction);
 }
 
 }  // namespace graft::nn::functional

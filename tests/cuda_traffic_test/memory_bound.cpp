@@ -2,6 +2,7 @@
 #include "graft/core/autograd.h"
 #include "graft/core/ops.h"
 #include "graft/core/random.h"
+#include "graft/kernels/pool/attrs.h"
 #include "graft/optim/adam.h"
 #include "graft/optim/sgd.h"
 #include "measured.h"
@@ -43,6 +44,27 @@ const std::vector<MemoryBound>& memory_bound() {
   static const auto add = [](const Tensor& x, const Tensor& y) { x + y; };
   static const auto rows = [](const Tensor& x) { softmax(x, -1); };
   static const auto log_rows = [](const Tensor& x) { log_softmax(x, -1); };
+  static const auto loss = [](const Shape& s) -> std::function<void()> {
+    return [x = there(s, f32), label = zeros({s[0]}, {i64, Device(Device::cuda)})] {
+      const NoGrad quiet;
+      cross_entropy(x, label);
+    };
+  };
+  static const auto loss_grad = [](const Shape& s) -> std::function<void()> {
+    const Tensor x = there(s, f32).requires_grad_(), g = there({s[0]}, f32);
+    return [=, y = cross_entropy(x, zeros({s[0]}, {i64, Device(Device::cuda)})).loss] { grad({y}, {x}, {.grad_outputs = {g}}); };
+  };
+  // Windows of 2 x 2, side by side, of channels last: numbers are of an element of the input.
+  static const auto halves = PoolAttrs{.kernel = {2, 2, 1}, .stride = {2, 2, 1}};
+  static const auto image = [](const Shape& s) { return there({1, 32, s[0], s[1] / 32}, f32).to(MemoryFormat::channels_last); };
+  static const auto pooled = [](auto pool) {
+    return [pool](const Shape& s) -> std::function<void()> {
+      return [pool, x = image(s)] {
+        const NoGrad quiet;
+        pool(x);
+      };
+    };
+  };
   static const auto norm = [](const Tensor& x) { layer_norm(x, {x.size(-1)}); };
   static const auto added_norm = [](const Tensor& x, const Tensor& y) { add_layer_norm(x, y, {x.size(-1)}); };
   static const auto total = [](const Tensor& x) { sum(x, {-1}); };
@@ -66,6 +88,10 @@ const std::vector<MemoryBound>& memory_bound() {
       {"softmax", f32, 4, 4, unary(f32, rows)},
       {"softmax", bf16, 2, 2, unary(bf16, rows)},
       {"log_softmax", f32, 4, 4, unary(f32, log_rows)},
+      {"cross entropy", f32, 4, 0, loss},
+      {"cross entropy, derivative", f32, 4, 4, loss_grad},
+      {"max pool", f32, 4, 3, pooled([](const Tensor& x) { max_pool(x, halves); })},
+      {"average pool", f32, 4, 1, pooled([](const Tensor& x) { avg_pool(x, halves); })},
       {"layer_norm", f32, 4, 4, unary(f32, norm)},
       {"layer_norm", bf16, 2, 2, unary(bf16, norm)},
       {"layer_norm of a sum", f32, 8, 8, binary(f32, added_norm)},

@@ -26,6 +26,24 @@ Tensor channel_norm(const Tensors& t) {  // of [2, 3, 2, 2]
   return affine_of(v, {2, 3, 2, 2}, t[1], t[2], {1, 3, 1, 1});
 }
 
+const double kClassWeights[] = {0.5, 2, 3};
+Tensor class_weights(const Tensor& x) { return tensor(std::span<const double>(kClassWeights), {3}, x.dtype()).to(x.device()); }
+// Of x[n, 3, places] and labels, by the definition: sum over c of q_c w_c -log softmax(x)_c, q being the smoothed label.
+Tensor cross_entropy_of(const Tensor& x, const Tensor& label, bool weighted, double smoothing) {
+  const auto v = elements(x), l = elements(label);
+  const size_t places = l.size() / size_t(x.size(0));
+  std::vector<double> loss;
+  for (size_t i = 0; i < l.size(); ++i) {
+    const auto at = [&](size_t c) { return v[(i / places * 3 + c) * places + i % places]; };
+    const double total = std::log(std::exp(at(0)) + std::exp(at(1)) + std::exp(at(2)));
+    double sum = 0;
+    for (size_t c = 0; c < 3 && l[i] >= 0; ++c)
+      sum += (smoothing / 3 + (double(c) == l[i] ? 1 - smoothing : 0)) * (weighted ? kClassWeights[c] : 1) * (total - at(c));
+    loss.push_back(sum);
+  }
+  return tensor(std::span<const double>(loss), label.shape(), f64);
+}
+
 }  // namespace
 
 OpCases norm_cases() {
@@ -106,12 +124,11 @@ OpCases norm_cases() {
        },
        .pointwise = false},
       {.op = "nll", .in = {ramp({3, 3}), labels},
-       .fn = [](const Tensors& t) { return nll(t[0], t[1], tensor({0.5, 2.0, 3.0}, t[0].dtype()).to(t[0].device())).loss; },
+       .fn = [](const Tensors& t) { return nll(t[0], t[1], class_weights(t[0])).loss; },
        .expected = [](const Tensors& t) {
          const auto x = elements(t[0]), label = elements(t[1]);
-         const double w[] = {0.5, 2, 3};
          std::vector<double> loss;
-         for (size_t i = 0; i < 3; ++i) loss.push_back(-w[size_t(label[i])] * x[i * 3 + size_t(label[i])]);
+         for (size_t i = 0; i < 3; ++i) loss.push_back(-kClassWeights[size_t(label[i])] * x[i * 3 + size_t(label[i])]);
          return tensor(std::span<const double>(loss), {3}, f64);
        },
        .pointwise = false, .strided = false, .meta = false},
@@ -120,6 +137,17 @@ OpCases norm_cases() {
        .expected = [](const Tensors& t) {
          return tensor({-t[0].at({0, 2, 0}), -t[0].at({0, 0, 1}), 0.0, -t[0].at({1, 1, 1})}, {2, 2}, f64);
        },
+       .pointwise = false, .strided = false},
+      {.op = "cross_entropy", .in = {ramp({3, 3}), labels}, .fn = [](const Tensors& t) { return cross_entropy(t[0], t[1]).loss; },
+       .expected = [](const Tensors& t) { return cross_entropy_of(t[0], t[1], false, 0); },
+       .pointwise = false, .strided = false},
+      {.op = "cross_entropy", .name = "weights, smooth", .in = {ramp({3, 3}), labels},
+       .fn = [](const Tensors& t) { return cross_entropy(t[0], t[1], class_weights(t[0]), -100, 0.3).loss; },
+       .expected = [](const Tensors& t) { return cross_entropy_of(t[0], t[1], true, 0.3); },
+       .pointwise = false, .strided = false, .meta = false},
+      {.op = "cross_entropy", .name = "places, ignored, smooth", .in = {ramp({2, 3, 2}), tensor({2, 0, -100, 1}, {2, 2})},
+       .fn = [](const Tensors& t) { return cross_entropy(t[0], t[1], {}, -100, 0.2).loss; },
+       .expected = [](const Tensors& t) { return cross_entropy_of(t[0], t[1], false, 0.2); },
        .pointwise = false, .strided = false},
       {.op = "embedding", .in = {ramp({4, 2}), rows}, .fn = [](const Tensors& t) { return F::embedding(t[1], t[0], {.padding_idx = 0}); },
        .expected = [](const Tensors& t) {
