@@ -24,17 +24,17 @@ void expect_close(const Tensor& there, const Tensor& here, double tolerance) {
   if (here.numel() == 0) return;
   EXPECT_LE(max(abs(got.to(f64) - here.to(f64))).item<double>(), tolerance);
 }
-// The value and the gradient of f, for contiguous and channels-last memory.
+// The value and the gradient of f, for contiguous and channels-last memory of what comes in and of what comes back.
 template <class F> void expect_same(const Tensor& x, F f, double tolerance) {
-  const auto run = [&](Tensor leaf) {
+  const auto run = [&](Tensor leaf, bool last_back) {
     leaf = leaf.detach().requires_grad_();
-    const Tensor y = f(leaf);
-    return Tensors{y, grad({y}, {leaf}, {.grad_outputs = {waves(y.shape(), y.dtype()).to(y.device())}})[0]};
+    const Tensor y = f(leaf), g = waves(y.shape(), y.dtype()).to(y.device());
+    return Tensors{y, grad({y}, {leaf}, {.grad_outputs = {last_back ? channels_last(g) : g}})[0]};
   };
-  const Tensors here = run(x);
-  for (const bool last : {false, true}) {
-    SCOPED_TRACE(last ? "channels inside" : "channels outside");
-    const Tensors there = run(last ? channels_last(on_cuda(x)) : on_cuda(x));
+  const Tensors here = run(x, false);
+  for (const auto& [last, last_back] : {std::pair{false, false}, {true, false}, {true, true}}) {
+    SCOPED_TRACE(concat(last ? "channels inside" : "channels outside", last_back ? ", and of the gradient" : ""));
+    const Tensors there = run(last ? channels_last(on_cuda(x)) : on_cuda(x), last_back);
     for (size_t i = 0; i < 2; ++i) expect_close(there[i], here[i], tolerance);
   }
 }

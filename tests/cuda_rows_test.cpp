@@ -87,6 +87,17 @@ TEST_P(CudaRows, cross_entropy_and_its_derivative_are_their_formulas) {
       expect_close(cross_entropy(odd, label.to(kCuda), w.to(kCuda), -100, smoothing).loss, want);
     }
 }
+TEST_P(CudaRows, cross_entropy_of_impossible_classes_is_infinite_where_smoothing_asks_for_them) {
+  const double inf = INFINITY;
+  for (const bool whole_packs : {true, false}) {
+    std::vector<double> v(whole_packs ? 64 : 63, 0.0);
+    v[0] = -inf;
+    const Tensor x = tensor(std::span<const double>(v), {1, int64_t(v.size())}, f64).to(GetParam()).to(kCuda), label = tensor({5}).to(kCuda);
+    EXPECT_NEAR(exact(cross_entropy(x, label).loss).item<double>(), std::log(double(v.size() - 1)), 10 * tolerance());
+    EXPECT_EQ(exact(cross_entropy(x, label, {}, -100, 0.25).loss).item<double>(), inf);
+    EXPECT_EQ(exact(cross_entropy(x, tensor({0}).to(kCuda)).loss).item<double>(), inf);
+  }
+}
 TEST_P(CudaRows, layer_and_rms_norm_are_their_formulas) {
   for (const int64_t n : kLengths) {
     if (n == 1) continue;  // 0 / 0 but for eps

@@ -51,6 +51,10 @@ TEST(Contract, KT11_a_label_out_of_range_is_an_error_that_names_it_and_the_numbe
   EXPECT_REFUSED(F::cross_entropy(x, tensor({-1, 0})), "label -1 is out of range for 3 classes");
   EXPECT_REFUSED(F::nll_loss(x, tensor({7, 0})), "label 7 is out of range for 3 classes");
   EXPECT_REFUSED(F::embedding(tensor({4}), ramp({4, 2})), "index 4 is out of range for 4 rows");
+  EXPECT_REFUSED(F::embedding(tensor({0}), zeros({0, 2})), "index 0 is out of range for 0 rows");
+  EXPECT_REFUSED(F::cross_entropy(x, tensor({INT64_MAX, int64_t{0}})), "label 9223372036854775807 is out of range for 3 classes");
+  EXPECT_REFUSED(gather(x, 1, tensor({{INT64_MIN}, {INT64_MAX}})), "index -9223372036854775808 is out of range for dimension 1 with size 3");
+  EXPECT_REFUSED(index_select(zeros({0, 3}), 0, tensor({0})), "index 0 is out of range for dimension 0 with size 0");
   EXPECT_TRUE(std::isfinite(F::cross_entropy(x, tensor({-100, 0})).item<double>()));
 }
 
@@ -209,15 +213,15 @@ TEST(CrossEntropy, keeps_what_is_small_beside_large_inputs_and_does_not_look_at_
     EXPECT_NEAR(a.item<double>(), b.item<double>(), 1e-6);
     EXPECT_LE(max(abs(low.grad() - high.grad())).item<double>(), 1e-7);
   }
-  const Tensor odd = tensor({0.5, -1.0, 2.0, NAN, 0.25, INFINITY}, {2, 3}, f32).requires_grad_();
+  const Tensor odd = tensor({0.5, -1.0, 2.0, double(NAN), 0.25, double(INFINITY)}, {2, 3}, f32).requires_grad_();
   const Tensor loss = F::cross_entropy(odd, tensor({2, -100}));
   EXPECT_NEAR(loss.item<double>(), F::cross_entropy(x.narrow(0, 0, 1), tensor({2})).item<double>(), 1e-7);
   loss.backward();
   EXPECT_TRUE(all(eq(odd.grad().narrow(0, 1, 1), 0.0)).item<bool>());
   EXPECT_EQ(F::cross_entropy(zeros({2, 0}), tensor({-100, -100}), {.reduction = "sum"}).item<double>(), 0) << "no class at all";
-  EXPECT_EQ(F::cross_entropy(zeros({0, 3}), tensor({}, {0}, i64), {.reduction = "none"}).shape(), Shape({0}));
+  EXPECT_EQ(F::cross_entropy(zeros({0, 3}), zeros({0}, i64), {.reduction = "none"}).shape(), Shape({0}));
   // Impossible classes: smoothing asks for them.
-  const Tensor masked = tensor({-INFINITY, 0.0, 0.0}, {1, 3}, f32);
+  const Tensor masked = tensor({double(-INFINITY), 0.0, 0.0}, {1, 3}, f32);
   EXPECT_NEAR(F::cross_entropy(masked, tensor({1})).item<double>(), std::log(2.0), 1e-6);
   EXPECT_EQ(F::cross_entropy(masked, tensor({1}), {.label_smoothing = 0.1}).item<double>(), INFINITY);
 }

@@ -10,12 +10,21 @@ namespace graft::inline v1 {
 
 // ---- indices -------------------------------------------------------------------------------------------------
 
-static const OpDef first_outside_op{.name = "first_outside", .infer = [](Infer& c) { c.out().rank = 0; }};
+static const OpDef first_outside_op{.name = "first_outside", .infer = [](Infer& c) {
+                                         c.out().rank = 1;
+                                         c.out().size[0] = 2;
+                                       }};
 
+std::optional<int64_t> first_outside(const Tensor& index, const RangeAttrs& range) {
+  const bool unseen = index.device().type == Device::meta || thread_modes().dry_run || cuda::detail::is_unreadable(index);
+  if (index.numel() == 0 || unseen) return {};
+  const Tensor found = apply(first_outside_op, range, index).to(Device::cpu);
+  const auto* p = found.data<int64_t>();
+  return p[0] ? std::optional(p[1]) : std::nullopt;
+}
 void check_indices(std::string_view op, const Tensor& index, int64_t low, int64_t size, int dim, const Tensor& x) {
-  if (index.numel() == 0 || index.device().type == Device::meta || thread_modes().dry_run || cuda::detail::is_unreadable(index)) return;
-  const auto bad = apply(first_outside_op, RangeAttrs{low, size}, index).item<int64_t>();
-  GRAFT_CHECK(bad == INT64_MAX, ErrorCode::index_out_of_range, op, ": index ", bad, " is out of range for dimension ",
+  const auto bad = first_outside(index, {low, size});
+  GRAFT_CHECK(!bad, ErrorCode::index_out_of_range, op, ": index ", *bad, " is out of range for dimension ",
               dim, " with size ", size, ": ", x);
 }
 Tensor as_index(std::string_view op, const Tensor& index) {

@@ -1,5 +1,6 @@
 // What the ops that index share: checked indices, and the two general ops. Not installed for users.
 #pragma once
+#include <optional>
 #include <span>
 #include "graft/core/tensor.h"
 #include "graft/kernels/index/attrs.h"
@@ -7,6 +8,8 @@
 namespace graft::inline v1 {
 
 Tensor as_index(std::string_view op, const Tensor& index);  // as i64, or Error
+// The first index that is not in the range; none also where values are not known.
+std::optional<int64_t> first_outside(const Tensor& index, const RangeAttrs& range);
 // Every index in [low, size), or an Error that names the first that is not.
 void check_indices(std::string_view op, const Tensor& index, int64_t low, int64_t size, int dim, const Tensor& x);
 int64_t known_count(std::string_view op, const Tensor& count,

@@ -5,6 +5,7 @@
 #include "graft/core/autograd.h"
 #include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
+#include "graft/core/ops/indexing.h"
 
 namespace graft::inline v1 {
 
@@ -13,16 +14,12 @@ static bool has_values(const Tensor& t) {
 }
 
 // As contiguous i64, each in [0, limit) or `ignore`.
-static Tensor checked(const char* op, const char* what, const Tensor& index, int64_t limit, int64_t ignore = INT64_MIN,
+static Tensor checked(const char* op, const char* what, const Tensor& index, int64_t limit, std::optional<int64_t> ignore = {},
                       const char* of = "rows") {
   GRAFT_CHECK(is_integral(index.dtype()), ErrorCode::dtype_mismatch, op, ": expected integers as ", what, ", not ", index);
   const Tensor t = index.to(i64).contiguous();
-  if (!has_values(t)) return t;
-  const Tensor here = t.to(Device::cpu);  // on cuda, too, before anything is launched
-  const auto* p = here.data<int64_t>();
-  for (int64_t i = 0; i < t.numel(); ++i)
-    GRAFT_CHECK((p[i] >= 0 && p[i] < limit) || p[i] == ignore, ErrorCode::index_out_of_range, op, ": ", what, " ", p[i],
-                " is out of range for ", limit, " ", of);
+  const auto bad = first_outside(t, {0, limit, ignore.has_value(), ignore.value_or(0)});
+  GRAFT_CHECK(!bad, ErrorCode::index_out_of_range, op, ": ", what, " ", *bad, " is out of range for ", limit, " ", of);
   return t;
 }
 
@@ -219,7 +216,7 @@ static const OpDef one_hot_op{
         },
 };
 Tensor one_hot(const Tensor& x, int64_t num_classes) {
-  const Tensor label = checked("one_hot", "class", x, num_classes < 0 ? INT64_MAX : num_classes, INT64_MIN, "classes");
+  const Tensor label = checked("one_hot", "class", x, num_classes < 0 ? INT64_MAX : num_classes, {}, "classes");
   if (num_classes < 0) {
     GRAFT_CHECK(has_values(label), ErrorCode::data_dependent, "one_hot: num_classes depends on the values of ", x);
     GRAFT_CHECK(x.numel() > 0, "one_hot: an empty input needs num_classes");

@@ -25,6 +25,12 @@ struct IndexAttrs {
 };
 // scatter(x, index, src): x with src put where gather would find it.
 struct ScatterAttrs { int dim = 0; Put put = Put::assign; };
-struct RangeAttrs { int64_t low = 0, high = 0; };
+struct RangeAttrs {
+  int64_t low = 0, high = 0;  // all in [low, high)
+  bool may_ignore = false;    // or of this value
+  int64_t ignore = 0;
+
+  constexpr bool has(int64_t i) const { return (i >= low && i < high) || (may_ignore && i == ignore); }
+};
 
 }  // namespace graft

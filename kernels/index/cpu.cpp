@@ -142,17 +142,17 @@ template <class T> Decline index_put(const Launch& l) {  // x, values, index...
   return kRan;
 }
 
-// The first index that is not in [low, high), or the greatest integer if there is none.
+// Whether there is an index outside of the range, and the first.
 void range_row(const Operand* o, int64_t n, const void* attrs) {
-  const auto [low, high] = *static_cast<const RangeAttrs*>(attrs);
-  auto& found = *reinterpret_cast<int64_t*>(o[0].data);
-  for (int64_t i = 0; i < n && found == INT64_MAX; ++i) {
+  const auto& range = *static_cast<const RangeAttrs*>(attrs);
+  auto* found = reinterpret_cast<int64_t*>(o[0].data);
+  for (int64_t i = 0; i < n && !found[0]; ++i) {
     const int64_t j = reinterpret_cast<const int64_t*>(o[1].data)[i * o[1].step];
-    if (j < low || j >= high) found = j;
+    if (!range.has(j)) found[0] = 1, found[1] = j;
   }
 }
 Decline first_outside(const Launch& l) {
-  *l.out[0]->as<int64_t>() = INT64_MAX;
+  std::fill_n(l.out[0]->as<int64_t>(), 2, 0);
   View out = *l.in[0];
   out.data = l.out[0]->data;
   out.contiguous = false;

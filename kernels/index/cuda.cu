@@ -168,27 +168,30 @@ template <class T> Decline nonzero(const Launch& l) {  // [count, rank], in row-
 
 // ---- the check of indices --------------------------------------------------------------------------------------
 
-// The place of the first that is not in [low, high); before any was found all bits of it are set.
+// The place of the first that is outside of a range; before any was found all bits of it are set.
 __global__ __launch_bounds__(kThreads) void find_outside(unsigned long long* place, const __grid_constant__ Strided<2> s, RangeAttrs range) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= s.count) return;
   int64_t at[2];
   s.offsets(i, at);
   const int64_t j = *reinterpret_cast<const int64_t*>(s.data[1] + at[1]);
-  if (j < range.low || j >= range.high) atomicMin(place, static_cast<unsigned long long>(i));
+  if (!range.has(j)) atomicMin(place, static_cast<unsigned long long>(i));
 }
-__global__ void place_to_value(unsigned long long* place, const __grid_constant__ Strided<2> s) {
-  int64_t at[2], found = INT64_MAX;
-  if (*place != ~0ULL) {
-    s.offsets(unsigned(*place), at);
-    found = *reinterpret_cast<const int64_t*>(s.data[1] + at[1]);
+// {whether there was one, its value}, the first of which is the place until then.
+__global__ void place_to_value(int64_t* found, const __grid_constant__ Strided<2> s) {
+  const auto place = static_cast<unsigned long long>(found[0]);
+  int64_t at[2], value = 0;
+  if (place != ~0ULL) {
+    s.offsets(unsigned(place), at);
+    value = *reinterpret_cast<const int64_t*>(s.data[1] + at[1]);
   }
-  *reinterpret_cast<int64_t*>(place) = found;
+  found[0] = place != ~0ULL;
+  found[1] = value;
 }
 Decline first_outside(const Launch& l) {
   if (l.in[0]->numel > INT32_MAX) return "2^31 indices or more";
-  auto* place = l.out[0]->as<unsigned long long>();
-  if (!runtime::set_bytes(place, 0xff, sizeof(*place), l.stream).ok()) return "the runtime reports an error";
+  auto* found = l.out[0]->as<int64_t>();
+  if (!runtime::set_bytes(found, 0xff, sizeof(*found), l.stream).ok()) return "the runtime reports an error";
   View out = *l.in[0];
   out.data = l.out[0]->data;
   out.contiguous = false;
@@ -197,9 +200,9 @@ Decline first_outside(const Launch& l) {
   Strided<2> all{};
   for_each_part<2>({l.in, outs, l.attrs}, [&](const Strided<2>& s) {
     all = s;
-    launch(find_outside, blocks_for(s.count), kThreads, 0, l.stream, place, s, l.attrs_as<RangeAttrs>());
+    launch(find_outside, blocks_for(s.count), kThreads, 0, l.stream, reinterpret_cast<unsigned long long*>(found), s, l.attrs_as<RangeAttrs>());
   });
-  launch(place_to_value, 1, 1, 0, l.stream, place, all);
+  launch(place_to_value, 1, 1, 0, l.stream, found, all);
   return kRan;
 }
 

@@ -35,8 +35,18 @@ template <class C> Lines<C> lines() {
 
 constexpr int64_t kGrain = 1 << 15;  // elements of a thread's piece, at least
 
-// Calls line(number, result, inputs) for every line along the dimension, on memory of type C without gaps. There may be no result.
-template <class T, class F> Decline each_line(std::span<const View* const> in, const View* out, int dim, const F& line) {
+// A reference to what is called for every line: f(number, result, inputs, elements).
+template <class C> struct EachLine {
+  template <class F>
+  EachLine(const F& f)
+      : context(&f), call([](const void* p, int64_t r, C* y, const C* const* in, int64_t n) { (*static_cast<const F*>(p))(r, y, in, n); }) {}
+  void operator()(int64_t r, C* y, const C* const* in, int64_t n) const { call(context, r, y, in, n); }
+
+  const void* context;
+  void (*call)(const void*, int64_t, C*, const C* const*, int64_t);
+};
+// Calls `line` for every line along the dimension, on memory of type C without gaps. There may be no result.
+template <class T> Decline each_line(std::span<const View* const> in, const View* out, int dim, const EachLine<compute_t<T>>& line) {
   using C = compute_t<T>;
   constexpr size_t kOperands = 3;
   const View& x = *in[0];
