@@ -57,16 +57,28 @@ file(GLOB rows kernels/pointwise/rows*.cpp kernels/softmax/lines*.cpp)
 set_property(SOURCE ${rows} APPEND PROPERTY COMPILE_OPTIONS -fno-math-errno -fno-trapping-math)
 set_source_files_properties(${rows} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 
-# Compiled once, for libgraft.a and libgraft.so alike.
-add_library(graft_objects OBJECT ${kernels} ${sources})
-graft_options(graft_objects)
-set_target_properties(graft_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
-target_include_directories(graft_objects PRIVATE ${PROJECT_BINARY_DIR}/include)
-target_compile_options(graft_objects PRIVATE -ftls-model=initial-exec -fno-semantic-interposition
-                       -fvisibility-inlines-hidden $<$<BOOL:${x86}>:-march=x86-64-v2>)
-target_link_libraries(graft_objects PRIVATE nlohmann_json::nlohmann_json)
+# Compiled once, for libgraft.a and libgraft.so alike: what computes, and what edits and stores models.
+function(graft_object_library target)
+  add_library(${target} OBJECT ${ARGN})
+  graft_options(${target})
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(${target} PRIVATE ${PROJECT_BINARY_DIR}/include)
+  target_compile_options(${target} PRIVATE -ftls-model=initial-exec -fno-semantic-interposition
+                         -fvisibility-inlines-hidden $<$<BOOL:${x86}>:-march=x86-64-v2>)
+  target_link_libraries(${target} PRIVATE nlohmann_json::nlohmann_json)
+  if(GRAFT_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  endif()
+endfunction()
+set(edits ${sources})
+list(FILTER edits INCLUDE REGEX "/(surgery|io)/[^/]*\\.cpp$")
+list(REMOVE_ITEM sources ${edits})
+graft_object_library(graft_objects ${kernels} ${sources})
+graft_object_library(graft_edit_objects ${edits})
+target_compile_options(graft_edit_objects PRIVATE  # no loop there is worth the padding before it
+                       $<$<CXX_COMPILER_ID:GNU>:-fno-align-functions> $<$<CXX_COMPILER_ID:GNU>:-fno-align-loops>
+                       $<$<CXX_COMPILER_ID:GNU>:-fno-align-jumps>)
 if(GRAFT_UNITY)
-  set_target_properties(graft_objects PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
   foreach(folder core core/ops nn nn/functional optim surgery io)
     file(GLOB files CONFIGURE_DEPENDS ${folder}/*.cpp)
     set_source_files_properties(${files} PROPERTIES UNITY_GROUP "${folder}")
@@ -74,11 +86,13 @@ if(GRAFT_UNITY)
 endif()
 if(GRAFT_PCH)
   target_precompile_headers(graft_objects PRIVATE cmake/std.h)
+  target_precompile_headers(graft_edit_objects REUSE_FROM graft_objects)
 endif()
 
 # Nothing of how the objects were compiled reaches a consumer: include directory and C++20 are all.
 function(graft_library target type)
-  add_library(${target} ${type} $<TARGET_OBJECTS:graft_objects> ${graft_cuda_objects})
+  add_library(${target} ${type} $<TARGET_OBJECTS:graft_objects> $<TARGET_OBJECTS:graft_edit_objects>
+              ${graft_cuda_objects})
   set_target_properties(${target} PROPERTIES EXPORT_NAME graft OUTPUT_NAME graft LINKER_LANGUAGE CXX
                         VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
   target_compile_features(${target} PUBLIC cxx_std_20)

@@ -56,6 +56,7 @@ TEST_P(CudaBlocks, softmax) {
     SCOPED_TRACE(concat(shape, " along ", dim));
     expect_same({waves(shape, 0.1) * 3.0}, [&, d = dim](const Tensors& x) { return softmax(x[0], d); });
     expect_same({waves(shape, 0.1) * 3.0}, [&, d = dim](const Tensors& x) { return log_softmax(x[0], d); });
+    expect_same({waves(shape, 0.1) * 3.0}, [&, d = dim](const Tensors& x) { return logsumexp(x[0], d); });
   }
   const Tensor odd = waves({4, 30}, 0.1);
   odd.select(0, 1).narrow(0, 7, 1).fill_(NAN);

@@ -39,6 +39,10 @@ TEST_P(CudaRows, softmax_and_its_derivatives_are_their_formulas) {
     const Tensor y = softmax(a, -1), z = log_softmax(b, -1);
     expect_close(y, p);
     expect_close(z, log(p));
+    const Tensor c = x.to(kCuda).requires_grad_(), sums = logsumexp(c, -1), of_rows = waves({5}, 0.4, GetParam());
+    expect_close(sums, log(sum(exp(exact(x)), {-1})));
+    sums.backward(of_rows.to(kCuda));
+    expect_close(c.grad(), p * exact(of_rows).unsqueeze(1));
     y.backward(g.to(kCuda));
     z.backward(g.to(kCuda));
     expect_close(a.grad(), p * (exact(g) - sum(exact(g) * p, {-1}, true)));
@@ -63,6 +67,21 @@ TEST_P(CudaRows, softmax_of_infinities_and_nan_is_that_of_exponentials) {
       EXPECT_TRUE(std::isnan(p[3 * n + i])) << i;
     }
     EXPECT_TRUE(std::isnan(p[2 * n + 5]));
+    v[size_t(n + 4)] = inf;
+    for (const Device& d : {Device(Device::cpu), kCuda}) {  // of a NaN and an infinity NaN; the others are infinite, but for the first
+      const Tensor x = tensor(std::span<const double>(v), {4, n}, f64).to(GetParam()).to(d).requires_grad_();
+      const Tensor sums = logsumexp(x, 1), s = exact(sums.detach());
+      EXPECT_EQ(s.at({0}), 2);
+      EXPECT_TRUE(std::isnan(s.at({1})));
+      EXPECT_EQ(s.at({2}), inf);
+      EXPECT_EQ(s.at({3}), -inf);
+      sum(sums).backward();
+      const Tensor g = exact(x.grad());
+      EXPECT_EQ(g.at({0, n - 1}), 1);
+      EXPECT_EQ(g.at({0, 0}), 0);
+      EXPECT_TRUE(std::isnan(g.at({2, 5})) && std::isnan(g.at({3, 0})));
+      EXPECT_EQ(g.at({2, 6}), 0);
+    }
   }
 }
 TEST_P(CudaRows, cross_entropy_and_its_derivative_are_their_formulas) {

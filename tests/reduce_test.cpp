@@ -30,6 +30,8 @@ TEST(Reduce, empty_tensors_give_the_neutral_element_or_an_error) {
   EXPECT_TRUE(graft::all(none).item<bool>());
   EXPECT_EQ(sum(rows, 1).shape(), Shape({2}));
   EXPECT_EQ(logsumexp(none, 0).item<double>(), -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(logsumexp(empty({0, 3}), 1, true).shape(), Shape({0, 1}));
+  EXPECT_EQ(logsumexp(full({}, 2.5), 0).item<double>(), 2.5);
   EXPECT_THROW(amax(none), Error);
   EXPECT_THROW(max(rows, 1), Error);
   EXPECT_THROW(argmax(rows, 1), Error);

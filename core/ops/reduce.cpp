@@ -305,7 +305,7 @@ VarMean std_mean(const Tensor& x, const Dims& dims, double correction, bool keep
   return {safe_sqrt(v.var), v.mean};
 }
 
-// ---- norms, logsumexp ----------------------------------------------------------------------------------------
+// ---- norms ----------------------------------------------------------------------------------------
 
 Tensor linalg::vector_norm(const Tensor& x, double p, const Dims& dims, bool keepdim) {
   GRAFT_CHECK(is_differentiable(x.dtype()), ErrorCode::dtype_mismatch, "vector_norm: needs floating point or complex numbers, not ", x);
@@ -320,19 +320,5 @@ Tensor linalg::vector_norm(const Tensor& x, double p, const Dims& dims, bool kee
   return p > 0 ? masked(pow(where(none, 1, total), 1 / p), logical_not(none)) : pow(total, 1 / p);
 }
 Tensor norm(const Tensor& x, double p, const Dims& dims, bool keepdim) { return linalg::vector_norm(x, p, dims, keepdim); }
-
-Tensor logsumexp(const Tensor& t, const Dims& dims, bool keepdim) {
-  const Tensor x = is_differentiable(t.dtype()) ? t : t.to(f32);
-  const ReduceAttrs a = attrs_of("logsumexp", dims, true, x);
-  const bool empty = reduced_count(x.shape(), a.reduce) == 0;
-  if (empty) return log(sum(exp(x), dims, keepdim));
-  Tensor top = amax(x.detach(), dims, true);  // where it is infinite there is nothing to shift by
-  top = masked(top, isfinite(top));
-  const Tensor shifted = log(sum(exp(x - top), dims, true)) + top;
-  if (keepdim) return shifted;
-  View v;
-  reduce_sizes(v, x.view(), {a.reduce, 0});
-  return shifted.reshape(Shape(v));
-}
 
 }  // namespace graft

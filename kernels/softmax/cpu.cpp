@@ -1,4 +1,4 @@
-// Softmax, log softmax and cross entropy over one dimension on cpu, and their derivatives: lines of contiguous numbers
+// Softmax, its relatives and cross entropy over one dimension on cpu, and their derivatives: lines of contiguous numbers
 // (lines.h), and around them the other dtypes and dimensions, through a buffer, and threads.
 #include <algorithm>
 #include <cmath>
@@ -86,18 +86,43 @@ constexpr Decline kContiguous = "needs contiguous inputs";
 bool contiguous(const Launch& l) {
   return std::ranges::all_of(l.in, [](const View* v) { return v->contiguous; });
 }
-template <class T, auto member> Decline forward(const Launch& l) {
+template <class C> struct Forward {
+  void (*run)(C* y, const C* x, int64_t n);
+  void operator()(int64_t, C* y, const C* const* in, int64_t n) const { run(y, in[0], n); }
+};
+template <class C> struct Backward {  // in: y, g
+  void (*run)(C* dx, const C* y, const C* g, int64_t n);
+  void operator()(int64_t, C* dx, const C* const* in, int64_t n) const { run(dx, in[0], in[1], n); }
+};
+template <class T, template <class> class Pass, auto member> Decline along(const Launch& l) {
   using C = compute_t<T>;
-  if (!contiguous(l)) return kContiguous;
-  const auto run = lines<C>().*member;
-  return each_line<T>(l.in, l.out[0], l.attrs_as<DimAttrs>().dim, [run](int64_t, C* y, const C* const* in, int64_t n) { run(y, in[0], n); });
+  return contiguous(l) ? each_line<T>(l.in, l.out[0], l.attrs_as<DimAttrs>().dim, Pass<C>{lines<C>().*member}) : kContiguous;
 }
-template <class T, auto member> Decline backward(const Launch& l) {  // in: y, g
+
+// ---- logsumexp: beside the result what softmax(x) is made of again -----------------------------------------------------
+
+template <class T> Decline logsumexp(const Launch& l) {
   using C = compute_t<T>;
   if (!contiguous(l)) return kContiguous;
-  const auto run = lines<C>().*member;
-  return each_line<T>(l.in, l.out[0], l.attrs_as<DimAttrs>().dim,
-                      [run](int64_t, C* dx, const C* const* in, int64_t n) { run(dx, in[0], in[1], n); });
+  const auto statistics = lines<C>().statistics;
+  return each_line<T>(l.in, nullptr, l.attrs_as<DimAttrs>().dim, [&](int64_t r, C*, const C* const* in, int64_t n) {
+    auto s = statistics(in[0], n);
+    if (!std::isfinite(s.top)) {  // nothing to shift by
+      const bool bad = std::any_of(in[0], in[0] + n, [](C x) { return x != x; });
+      s = {0, bad ? C(NAN) : s.top > 0 ? C(INFINITY) : C(0)};
+    }
+    l.out[0]->as<T>()[r] = T(s.top + std::log(s.sum));
+    l.out[1]->as<C>()[r] = s.top;
+    l.out[2]->as<C>()[r] = s.sum;
+  });
+}
+template <class T> Decline logsumexp_grad(const Launch& l) {  // in: g, x, number, sum
+  using C = compute_t<T>;
+  if (!contiguous(l)) return kContiguous;
+  const auto exponentials = lines<C>().exponentials;
+  return each_line<T>(l.in.subspan(1, 1), l.out[0], l.attrs_as<DimAttrs>().dim, [&](int64_t r, C* dx, const C* const* in, int64_t n) {
+    exponentials(dx, in[0], n, l.in[2]->as<C>()[r], C(l.in[0]->as<T>()[r]) / l.in[3]->as<C>()[r]);
+  });
 }
 
 // ---- cross entropy: labels are checked, number r belongs to line r ---------------------------------------------------
@@ -160,10 +185,12 @@ void register_softmax_cpu() {
   for_each_type(FloatTypes{}, [](auto tag) {
     using T = typename decltype(tag)::type;
     using L = Lines<compute_t<T>>;
-    add_kernel("softmax", Device::cpu, dtype_v<T>, "lines", forward<T, &L::softmax>);
-    add_kernel("softmax_grad", Device::cpu, dtype_v<T>, "lines", backward<T, &L::softmax_grad>);
-    add_kernel("log_softmax", Device::cpu, dtype_v<T>, "lines", forward<T, &L::log_softmax>);
-    add_kernel("log_softmax_grad", Device::cpu, dtype_v<T>, "lines", backward<T, &L::log_softmax_grad>);
+    add_kernel("softmax", Device::cpu, dtype_v<T>, "lines", along<T, Forward, &L::softmax>);
+    add_kernel("softmax_grad", Device::cpu, dtype_v<T>, "lines", along<T, Backward, &L::softmax_grad>);
+    add_kernel("log_softmax", Device::cpu, dtype_v<T>, "lines", along<T, Forward, &L::log_softmax>);
+    add_kernel("log_softmax_grad", Device::cpu, dtype_v<T>, "lines", along<T, Backward, &L::log_softmax_grad>);
+    add_kernel("logsumexp", Device::cpu, dtype_v<T>, "lines", logsumexp<T>);
+    add_kernel("logsumexp_grad", Device::cpu, dtype_v<T>, "lines", logsumexp_grad<T>);
     add_kernel("cross_entropy", Device::cpu, dtype_v<T>, "lines", cross_entropy<T>);
     add_kernel("cross_entropy_grad", Device::cpu, dtype_v<T>, "lines", cross_entropy_grad<T>);
   });

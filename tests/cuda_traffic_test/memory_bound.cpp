@@ -88,6 +88,7 @@ const std::vector<MemoryBound>& memory_bound() {
       {"softmax", f32, 4, 4, unary(f32, rows)},
       {"softmax", bf16, 2, 2, unary(bf16, rows)},
       {"log_softmax", f32, 4, 4, unary(f32, log_rows)},
+      {"logsumexp", f32, 4, 0, unary(f32, [](const Tensor& x) { logsumexp(x, -1); })},
       {"cross entropy", f32, 4, 0, loss},
       {"cross entropy, derivative", f32, 4, 4, loss_grad},
       {"max pool", f32, 4, 3, pooled([](const Tensor& x) { max_pool(x, halves); })},
