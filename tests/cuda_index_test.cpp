@@ -80,6 +80,15 @@ TEST_P(CudaIndex, elements_placed_elsewhere) {
     EXPECT_TRUE(same(f(y), f(x)));
     EXPECT_TRUE(same(f(turned), f(x)));
   };
+  check([](const Tensor& v) { return v.transpose(1, 2).contiguous(); });
+  check([](const Tensor& v) { return v.permute({2, 0, 1}).contiguous(); });
+  check([](const Tensor& v) { return v.permute({2, 1, 0}).contiguous(); });
+  check([](const Tensor& v) { return v.narrow(1, 3, 64).narrow(2, 1, 33).transpose(1, 2).contiguous(); });
+  check([](const Tensor& v) {
+    const Tensor y = zeros({3, 50, 70}, v.options());
+    y.transpose(1, 2).copy_(v);
+    return y;
+  });
   check([](const Tensor& v) { return flip(v, {0, 2}); });
   check([](const Tensor& v) { return roll(v, {17, -3}, {1, 2}); });
   check([](const Tensor& v) { return roll(v, {1234}, {}); });
@@ -107,6 +116,13 @@ TEST_P(CudaIndex, sequences_of_every_type) {
       EXPECT_TRUE(same(arange(-5, 3 * n - 5, 3, {t, kCuda}), arange(-5, 3 * n - 5, 3, t)));
     }
   }
+}
+
+class CudaCopies : public OnCuda<testing::Test> {};
+TEST_F(CudaCopies, of_sixteen_bytes_are_turned_as_well) {
+  const Tensor x = digits({2, 70, 50}, 0, 99, 1).to(c128) * std::complex<double>(1, -2);
+  EXPECT_TRUE(same(x.to(kCuda).transpose(1, 2).contiguous(), x.transpose(1, 2).contiguous()));
+  EXPECT_TRUE(same(x.to(kCuda).permute({2, 1, 0}).contiguous(), x.permute({2, 1, 0}).contiguous()));
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, CudaIndex, testing::Values(f32, f64, f16, bf16, i64, i32, i16, i8, u8, boolean),

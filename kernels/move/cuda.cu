@@ -24,6 +24,31 @@ template <class E> __global__ __launch_bounds__(kThreads) void move_bits(Strided
   s.offsets(i, at);
   *reinterpret_cast<E*>(s.data[0] + at[0]) = *reinterpret_cast<const E*>(s.data[1] + at[1]);
 }
+// Where memory is read along one dimension and written along another: rows are neighbours of what is read, columns of what is
+// written. A block turns 32 x 32 elements in shared memory.
+struct Turn {
+  Strided<2> rest;  // the other dimensions
+  unsigned rows, columns;
+  int64_t to_row, from_column;  // steps in bytes
+  Divider down, across;         // tiles
+};
+template <class E> __global__ __launch_bounds__(kThreads) void turn_tiles(const __grid_constant__ Turn t) {
+  constexpr unsigned tile = 32, at_once = kThreads / tile;
+  GRAFT_SHARED(E, kept, [tile][tile + 1]);  // without bank conflicts
+  const unsigned strip = t.across.divide(blockIdx.x), image = t.down.divide(strip), lane = threadIdx.x % tile, line = threadIdx.x / tile;
+  const unsigned column = (blockIdx.x - strip * t.across.divisor) * tile, row = (strip - image * t.down.divisor) * tile;
+  int64_t at[2];
+  t.rest.offsets(image, at);
+  const std::byte* from = t.rest.data[1] + at[1];
+  for (unsigned j = line; j < tile; j += at_once)
+    if (row + lane < t.rows && column + j < t.columns)
+      kept[j][lane] = *reinterpret_cast<const E*>(from + (column + j) * t.from_column + size_t(row + lane) * sizeof(E));
+  __syncthreads();
+  std::byte* to = t.rest.data[0] + at[0];
+  for (unsigned j = line; j < tile; j += at_once)
+    if (row + j < t.rows && column + lane < t.columns)
+      *reinterpret_cast<E*>(to + (row + j) * t.to_row + size_t(column + lane) * sizeof(E)) = kept[lane][j];
+}
 template <class C> __global__ __launch_bounds__(kThreads) void convert_elements(Strided<2> s) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= s.count) return;
@@ -54,13 +79,48 @@ template <class T, class A> __global__ __launch_bounds__(kThreads) void add_elem
   atomicAdd(reinterpret_cast<A*>(s.data[0] + at[0]), *reinterpret_cast<const A*>(s.data[1] + at[1]));
 }
 
-void (*mover(int64_t bytes))(Strided<2>) {
+// Whether s turns a dimension of neighbours into another: no fewer than fill a sector, in both.
+bool turns(Strided<2> s, int64_t bytes, Turn& t) {
+  unsigned outermost = s.count;  // its size is not in `size`
+  for (int d = 1; d < s.rank; ++d) outermost /= s.size[d].divisor;
+  s.size[0] = Divider(outermost);
+  int column = -1, row = -1;
+  for (int d = 0; d < s.rank; ++d) {
+    if (s.step[d][0] == bytes) column = d;
+    if (s.step[d][1] == bytes) row = d;
+  }
+  if (column < 0 || row < 0 || column == row || s.size[column].divisor * bytes < 32 || s.size[row].divisor * bytes < 32) return false;
+  t.rows = s.size[row].divisor, t.columns = s.size[column].divisor;
+  t.to_row = s.step[row][0], t.from_column = s.step[column][1];
+  t.down = Divider((t.rows + 31) / 32), t.across = Divider((t.columns + 31) / 32);
+  t.rest = s;
+  t.rest.rank = 0;
+  t.rest.count = 1;
+  for (int d = 0; d < s.rank; ++d) {
+    if (d == column || d == row) continue;
+    t.rest.size[t.rest.rank] = s.size[d];
+    t.rest.count *= s.size[d].divisor;
+    for (int k = 0; k < 2; ++k) t.rest.step[t.rest.rank][k] = s.step[d][k];
+    ++t.rest.rank;
+  }
+  if (t.rest.rank > 0) return true;
+  t.rest.rank = 1;
+  t.rest.size[0] = Divider(1);
+  t.rest.step[0][0] = t.rest.step[0][1] = 0;
+  return true;
+}
+template <class E> void move_elements(const Strided<2>& s, void* stream) {
+  Turn t{};
+  if (turns(s, sizeof(E), t)) launch(turn_tiles<E>, t.rest.count * t.down.divisor * t.across.divisor, kThreads, 0, stream, t);
+  else launch(move_bits<E>, blocks_for(s.count), kThreads, 0, stream, s);
+}
+void move_any(const Strided<2>& s, int64_t bytes, void* stream) {
   switch (bytes) {
-    case 1: return move_bits<uint8_t>;
-    case 2: return move_bits<uint16_t>;
-    case 4: return move_bits<uint32_t>;
-    case 8: return move_bits<uint64_t>;
-    default: return move_bits<Bits16>;
+    case 1: return move_elements<uint8_t>(s, stream);
+    case 2: return move_elements<uint16_t>(s, stream);
+    case 4: return move_elements<uint32_t>(s, stream);
+    case 8: return move_elements<uint64_t>(s, stream);
+    default: return move_elements<Bits16>(s, stream);
   }
 }
 
@@ -109,11 +169,11 @@ Decline cuda::copy_into(const View& to, const View& from, void* stream) {
   }
   if (convert_as_one_row(l, stream)) return kRan;
   const bool whole = !is_floating(from.dtype) && !is_complex(from.dtype), pairs = is_complex(from.dtype) && is_complex(to.dtype);
-  const auto kernel = same    ? mover(size_of(to.dtype))
-                      : pairs ? convert_elements<Complex<double>>
-                      : whole ? convert_elements<int64_t>
-                              : convert_elements<double>;
-  for_each_part<2>(l, [&](const Strided<2>& s) { launch(kernel, blocks_for(s.count), kThreads, 0, stream, s); });
+  const auto convert = pairs ? convert_elements<Complex<double>> : whole ? convert_elements<int64_t> : convert_elements<double>;
+  for_each_part<2>(l, [&](const Strided<2>& s) {
+    if (same) move_any(s, size_of(to.dtype), stream);
+    else launch(convert, blocks_for(s.count), kThreads, 0, stream, s);
+  });
   return kRan;
 }
 

@@ -30,6 +30,14 @@ __global__ __launch_bounds__(kThreads) void draw_values(Draw d, T* y, int64_t co
   T value[4];
   const Stream s = begin(d.stream);
   d(philox::words(s.seed, s.first + uint64_t(counter)), value);
+  using Some = Pack<T, per>;
+  if (!place.rank && first + per <= count && reinterpret_cast<uintptr_t>(y) % sizeof(Some) == 0) {
+    Some some;
+#pragma unroll
+    for (int k = 0; k < per; ++k) some.of[k] = value[k];
+    reinterpret_cast<Some*>(y)[counter] = some;
+    return;
+  }
   for (int k = 0; k < per && first + k < count; ++k) {
     const int64_t i = first + k;
     y[place.rank ? place.offset(unsigned(i / parts)) * parts + i % parts : i] = value[k];

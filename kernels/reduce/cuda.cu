@@ -202,15 +202,27 @@ __global__ __launch_bounds__(kThreads) void scan_line(Strided<2> s, unsigned n, 
   T* q = reinterpret_cast<T*>(s.data[0] + at[0]);
   const T* p = reinterpret_cast<const T*>(s.data[1] + at[1]);
   const unsigned t = threadIdx.x;
+  constexpr unsigned at_once = kPerPack<T> < int(each) ? unsigned(kPerPack<T>) : each;  // elements that are read and written at a time
+  using Some = Pack<T, int(at_once)>;
+  const auto packed = [](const T* line, int64_t step) { return step == 1 && reinterpret_cast<uintptr_t>(line) % sizeof(Some) == 0; };
+  const bool reads = packed(p, from), writes = packed(q, to);
   Acc before = Acc(product ? 1 : 0);  // of what came earlier in the line
   for (unsigned start = 0; start < n; start += kThreads * each) {
     const unsigned first = start + t * each;
     Acc own[each];
+    if (reads && first + each <= n) {
 #pragma unroll
-    for (unsigned k = 0; k < each; ++k) {
-      own[k] = first + k < n ? convert_element<Acc>(p[(first + k) * from]) : Acc(product ? 1 : 0);
-      if (k > 0) own[k] = join(own[k - 1], own[k]);
+      for (unsigned k = 0; k < each; k += at_once) {
+        const Some some = *reinterpret_cast<const Some*>(p + first + k);
+#pragma unroll
+        for (unsigned e = 0; e < at_once; ++e) own[k + e] = convert_element<Acc>(some.of[e]);
+      }
+    } else {
+#pragma unroll
+      for (unsigned k = 0; k < each; ++k) own[k] = first + k < n ? convert_element<Acc>(p[(first + k) * from]) : Acc(product ? 1 : 0);
     }
+#pragma unroll
+    for (unsigned k = 1; k < each; ++k) own[k] = join(own[k - 1], own[k]);
     unsigned side = 0;
     total[side][t] = own[each - 1];
     for (unsigned by = 1; by < kThreads; by *= 2, side ^= 1) {
@@ -219,9 +231,19 @@ __global__ __launch_bounds__(kThreads) void scan_line(Strided<2> s, unsigned n, 
     }
     __syncthreads();
     const Acc mine = t > 0 ? join(before, total[side][t - 1]) : before;
+    if (writes && first + each <= n) {
 #pragma unroll
-    for (unsigned k = 0; k < each; ++k)
-      if (first + k < n) q[(first + k) * to] = convert_element<T>(join(mine, own[k]));
+      for (unsigned k = 0; k < each; k += at_once) {
+        Some some;
+#pragma unroll
+        for (unsigned e = 0; e < at_once; ++e) some.of[e] = convert_element<T>(join(mine, own[k + e]));
+        *reinterpret_cast<Some*>(q + first + k) = some;
+      }
+    } else {
+#pragma unroll
+      for (unsigned k = 0; k < each; ++k)
+        if (first + k < n) q[(first + k) * to] = convert_element<T>(join(mine, own[k]));
+    }
     before = join(before, total[side][kThreads - 1]);
     __syncthreads();
   }

@@ -38,6 +38,14 @@ template <class Run> auto binary(DType t, Run run) {
   };
 }
 
+// The derivative of f(x), of which only the backward pass is measured.
+template <class Run> auto derivative(DType t, Run run) {
+  return [=](const Shape& shape) -> std::function<void()> {
+    const Tensor x = there(shape, t).requires_grad_(), y = run(x), g = ones_like(y);
+    return [=] { grad({y}, {x}, {.grad_outputs = {g}}); };
+  };
+}
+
 }  // namespace
 
 const std::vector<MemoryBound>& memory_bound() {
@@ -50,9 +58,12 @@ const std::vector<MemoryBound>& memory_bound() {
       cross_entropy(x, label);
     };
   };
-  static const auto loss_grad = [](const Shape& s) -> std::function<void()> {
-    const Tensor x = there(s, f32).requires_grad_(), g = there({s[0]}, f32);
-    return [=, y = cross_entropy(x, zeros({s[0]}, {i64, Device(Device::cuda)})).loss] { grad({y}, {x}, {.grad_outputs = {g}}); };
+  static const auto loss_of = [](const Tensor& x) { return cross_entropy(x, zeros({x.size(0)}, {i64, x.device()})).loss; };
+  static const auto embedded = [](const Shape& s) -> std::function<void()> {
+    return [x = there(s, f32), rows = remainder(arange(s[0], i64) * 7, s[0]).to(Device(Device::cuda))] {
+      const NoGrad quiet;
+      embedding(x, rows);
+    };
   };
   // Windows of 2 x 2, side by side, of channels last: numbers are of an element of the input.
   static const auto halves = PoolAttrs{.kernel = {2, 2, 1}, .stride = {2, 2, 1}};
@@ -85,14 +96,24 @@ const std::vector<MemoryBound>& memory_bound() {
       {"dropout with a residual", bf16, 4, 2, binary(bf16, drop)},
       {"sum of rows", f32, 4, 0, unary(f32, total)},
       {"sum of rows", bf16, 2, 0, unary(bf16, total)},
+      {"variance of rows", f32, 4, 0, unary(f32, [](const Tensor& x) { var(x, {-1}); })},
+      {"maximum of rows", f32, 4, 0, unary(f32, [](const Tensor& x) { amax(x, {-1}); })},
+      {"cumsum of rows", f32, 4, 4, unary(f32, [](const Tensor& x) { cumsum(x, -1); })},
+      {"transposed copy", f32, 4, 4, unary(f32, [](const Tensor& x) { x.t().contiguous(); })},
+      {"uniform numbers", f32, 0, 4, [](const Shape& s) -> std::function<void()> { return [s] { rand(s, {f32, Device(Device::cuda)}); }; }},
+      {"embedding", f32, 4, 4, embedded},
       {"softmax", f32, 4, 4, unary(f32, rows)},
       {"softmax", bf16, 2, 2, unary(bf16, rows)},
+      {"softmax, derivative", f32, 8, 4, derivative(f32, [](const Tensor& x) { return softmax(x, -1); })},
+      {"softmax, derivative", bf16, 4, 2, derivative(bf16, [](const Tensor& x) { return softmax(x, -1); })},
       {"log_softmax", f32, 4, 4, unary(f32, log_rows)},
+      {"log_softmax, derivative", f32, 8, 4, derivative(f32, [](const Tensor& x) { return log_softmax(x, -1); })},
       {"logsumexp", f32, 4, 0, unary(f32, [](const Tensor& x) { logsumexp(x, -1); })},
       {"cross entropy", f32, 4, 0, loss},
-      {"cross entropy, derivative", f32, 4, 4, loss_grad},
+      {"cross entropy, derivative", f32, 4, 4, derivative(f32, loss_of)},
       {"max pool", f32, 4, 3, pooled([](const Tensor& x) { max_pool(x, halves); })},
       {"average pool", f32, 4, 1, pooled([](const Tensor& x) { avg_pool(x, halves); })},
+      {"rms_norm", f32, 4, 4, unary(f32, [](const Tensor& x) { rms_norm(x, {x.size(-1)}); })},
       {"layer_norm", f32, 4, 4, unary(f32, norm)},
       {"layer_norm", bf16, 2, 2, unary(bf16, norm)},
       {"layer_norm of a sum", f32, 8, 8, binary(f32, added_norm)},
