@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include "graft/core/cuda.h"
 #include "graft_conformance/kinds.h"
 #include "graft_conformance/report.h"
 
@@ -76,7 +77,7 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app("Replays recorded cases; exit status 1 if one fails, 2 if a file cannot be read.");
+  CLI::App app("Replays recorded cases; exit status 1 if one fails, 2 if a file cannot be read, 77 if the device is not there.");
   std::vector<std::string> kinds;
   for (const auto& [name, runner] : kKinds) kinds.push_back(name);
   app.add_option("KIND", o.kind, "what the files hold")->required()->check(CLI::IsMember(kinds));
@@ -90,6 +91,10 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     where = graft::Device(o.device);
+    if (where.type == graft::Device::cuda && !graft::cuda::available()) {
+      std::cerr << "graft_conformance: device cuda is not available: " << graft::cuda::why_not_available() << '\n';
+      return 77;
+    }
     return run(o);
   } catch (const std::exception& e) {
     std::cerr << "graft_conformance: " << e.what() << '\n';
