@@ -117,6 +117,26 @@ TEST_P(CudaRows, cross_entropy_of_impossible_classes_is_infinite_where_smoothing
     EXPECT_EQ(exact(cross_entropy(x, tensor({0}).to(kCuda)).loss).item<double>(), inf);
   }
 }
+TEST_P(CudaRows, derivatives_of_layer_and_rms_norm_are_those_of_f64) {
+  for (const int64_t n : kLengths)
+    for (const bool weighted : {false, true}) {
+      if (n < 8) continue;  // 1 / sqrt(var) of few numbers may be large
+      SCOPED_TRACE(concat("rows of ", n, weighted ? ", weighted" : ""));
+      const Tensor x = waves({5, n}, 0.1, GetParam()), g = waves({5, n}, 0.2, GetParam());
+      const DType statistics = compute_dtype(GetParam());
+      const Tensor w = weighted ? waves({n}, 0.3, statistics) : Tensor();
+      const auto run = [&](const Tensor& at, const Tensor& back, const Tensor& weight, bool center) {
+        const Tensor leaf = at.detach().requires_grad_();
+        const Tensor y = center ? layer_norm(leaf, {n}, weight) : rms_norm(leaf, {n}, weight, 1e-5);
+        return grad({y}, {leaf}, {.grad_outputs = {back}})[0];
+      };
+      for (const bool center : {false, true}) {
+        const Tensor there = run(x.to(kCuda), g.to(kCuda), weighted ? w.to(kCuda) : w, center);
+        const Tensor here = run(exact(x), exact(g), weighted ? exact(w) : w, center);
+        EXPECT_LE(max(abs(exact(there) - here)).item<double>(), 4 * tolerance() * (1 + max(abs(here)).item<double>()));
+      }
+    }
+}
 TEST_P(CudaRows, layer_and_rms_norm_are_their_formulas) {
   for (const int64_t n : kLengths) {
     if (n == 1) continue;  // 0 / 0 but for eps

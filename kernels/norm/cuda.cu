@@ -150,6 +150,43 @@ __global__ __launch_bounds__(kThreads) void rows_grad(std::byte* dx, const std::
     store_own(dx + (start + j) * s.bytes, s.dtype, rstd * (h(j) - shift - distance(j) * slope));
 }
 
+// The same of rows that fit into registers: x and g are read once.
+template <class T, class C>
+__global__ __launch_bounds__(kThreads) void rows_grad_in_registers(T* dx, const T* x, const T* grad, const C* means, const C* rstds,
+                                                                   const C* weight, RowSet s, Groups g) {
+  GRAFT_SHARED(C, part, [kThreads]);
+  constexpr unsigned n = RowInRegisters<T>::n;
+  const unsigned r = blockIdx.x * g.outputs + g.group(), own = r < s.rows ? s.length / n : 0;
+  const size_t start = size_t(own ? r : 0) * s.length;
+  const C mean = own ? means[r] : C(0), rstd = own ? rstds[r] : C(0);
+  RowInRegisters<T> row, h;  // h keeps g: rounded to T, g w would lose digits
+  row.read(x + start, own, g);
+  h.read(grad + start, own, g);
+  const auto each = [&](auto f) {  // of both rows
+#pragma unroll
+    for (unsigned k = 0; k < kPacksOfThread; ++k) {
+      const unsigned j = g.place() + k * g.along;
+      if (j >= own) continue;
+      C scale[n];
+      if (weight) read_pack<T>(scale, weight, j);
+#pragma unroll
+      for (unsigned e = 0; e < n; ++e) {
+        const C v = convert_element<C>(h.pack[k].of[e]);
+        f(row.pack[k].of[e], convert_element<C>(row.pack[k].of[e]) - mean, weight ? v * scale[e] : v);
+      }
+    }
+  };
+  const auto sum = [&](C v) { return join_group(g, part, v, [](const C& a, const C& b) { return a + b; }); };
+  C all = C(0), product = C(0);
+  each([&](T&, C distance, C v) {
+    all += v;
+    product += v * distance;
+  });
+  const C shift = s.center ? sum(all) / C(s.length) : C(0), slope = sum(product) / C(s.length) * rstd * rstd;
+  each([&](T& out, C distance, C v) { out = convert_element<T>(rstd * (v - shift - distance * slope)); });
+  row.write(dx + start, own, g);
+}
+
 // dw = sum(g xhat), db = sum(g), over all that one weight belongs to.
 template <class C>
 __global__ __launch_bounds__(kThreads) void row_weights_grad(C* dw, C* db, const std::byte* x, const std::byte* grad, const C* means,
@@ -203,16 +240,22 @@ template <class T, bool adds> Decline row_norm(const Launch& l) {
          adds ? static_cast<const std::byte*>(l.in[1]->data) : nullptr, weight, bias, s, g);
   return kRan;
 }
-template <class C> Decline row_norm_grad(const Launch& l) {
+template <class T> Decline row_norm_grad(const Launch& l) {
+  using C = compute_t<T>;
   const auto& a = l.attrs_as<RowNormAttrs>();
   if (!l.in[0]->contiguous || !l.in[1]->contiguous) return "x or g is not contiguous";
   RowSet s;
   if (const Decline why = rows_of(l, l.in[2]->numel, s)) return why;
   const C *means = l.in[2]->as<C>(), *rstds = l.in[3]->as<C>(), *weight = a.weight ? l.in[4]->as<C>() : nullptr;
   if (s.rows > 0) {
-    const Groups g(s.length, false);
-    launch(rows_grad<C>, blocks_for(s.rows, g.outputs), kThreads, 0, l.stream, l.out[0]->data, l.in[0]->data, l.in[1]->data, means, rstds,
-           weight, s, g);
+    Groups g(s.length, false);
+    const bool one_weight_each = s.groups == 1 && s.inner == 1 && is_aligned(weight, 16);
+    if (one_weight_each && fit_registers<T>({l.out[0]->data, l.in[0]->data, l.in[1]->data}, s.length, g))
+      launch(rows_grad_in_registers<T, C>, blocks_for(s.rows, g.outputs), kThreads, 0, l.stream, l.out[0]->as<T>(), l.in[0]->as<T>(),
+             l.in[1]->as<T>(), means, rstds, weight, s, g);
+    else
+      launch(rows_grad<C>, blocks_for(s.rows, g.outputs), kThreads, 0, l.stream, l.out[0]->data, l.in[0]->data, l.in[1]->data, means, rstds,
+             weight, s, g);
   }
   if (l.out.size() < 2 || l.out[1]->numel == 0) return kRan;
   const Groups g(int64_t(s.rows / s.groups) * s.inner, s.inner == 1);
@@ -222,11 +265,10 @@ template <class C> Decline row_norm_grad(const Launch& l) {
 }
 
 template <class T> void add_norms() {
-  using C = compute_t<T>;
   constexpr DType t = dtype_v<T>;
   add_kernel("row_norm", Device::cuda, t, "rows", row_norm<T, false>);
   add_kernel("add_row_norm", Device::cuda, t, "rows", row_norm<T, true>);
-  add_kernel("row_norm_grad", Device::cuda, t, "rows", row_norm_grad<C>);
+  add_kernel("row_norm_grad", Device::cuda, t, "rows", row_norm_grad<T>);
 }
 
 }  // namespace

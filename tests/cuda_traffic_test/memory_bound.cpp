@@ -114,6 +114,7 @@ const std::vector<MemoryBound>& memory_bound() {
       {"max pool", f32, 4, 3, pooled([](const Tensor& x) { max_pool(x, halves); })},
       {"average pool", f32, 4, 1, pooled([](const Tensor& x) { avg_pool(x, halves); })},
       {"rms_norm", f32, 4, 4, unary(f32, [](const Tensor& x) { rms_norm(x, {x.size(-1)}); })},
+      {"layer_norm, derivative", f32, 8, 4, derivative(f32, [](const Tensor& x) { return layer_norm(x, {x.size(-1)}); })},
       {"layer_norm", f32, 4, 4, unary(f32, norm)},
       {"layer_norm", bf16, 2, 2, unary(bf16, norm)},
       {"layer_norm of a sum", f32, 8, 8, binary(f32, added_norm)},
