@@ -15,9 +15,11 @@ static const OpDef first_outside_op{.name = "first_outside", .infer = [](Infer& 
                                          c.out().size[0] = 2;
                                        }};
 
+bool has_values(const Tensor& t) {
+  return t.device().type != Device::meta && !thread_modes().dry_run && !cuda::detail::is_unreadable(t);
+}
 std::optional<int64_t> first_outside(const Tensor& index, const RangeAttrs& range) {
-  const bool unseen = index.device().type == Device::meta || thread_modes().dry_run || cuda::detail::is_unreadable(index);
-  if (index.numel() == 0 || unseen) return {};
+  if (index.numel() == 0 || !has_values(index)) return {};
   const Tensor found = apply(first_outside_op, range, index).to(Device::cpu);
   const auto* p = found.data<int64_t>();
   return p[0] ? std::optional(p[1]) : std::nullopt;

@@ -8,6 +8,7 @@
 namespace graft::inline v1 {
 
 Tensor as_index(std::string_view op, const Tensor& index);  // as i64, or Error
+bool has_values(const Tensor& t);  // that can be looked at: not on meta, in a dry run or while a graph is captured
 // The first index that is not in the range; none also where values are not known.
 std::optional<int64_t> first_outside(const Tensor& index, const RangeAttrs& range);
 // Every index in [low, size), or an Error that names the first that is not.

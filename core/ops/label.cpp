@@ -1,17 +1,12 @@
-// Elements picked by class label or row number: negative log likelihood, cross entropy, embedding, one hot. Labels and rows are checked
-// here, before a kernel runs.
+// Elements picked by class label or row number: negative log likelihood, cross entropy, embedding, one hot. Labels and rows
+// are checked here, before a kernel runs.
 #include "graft/kernels/label/attrs.h"
 
 #include "graft/core/autograd.h"
-#include "graft/core/cuda_graph.h"
 #include "graft/core/ops.h"
 #include "graft/core/ops/indexing.h"
 
 namespace graft::inline v1 {
-
-static bool has_values(const Tensor& t) {
-  return t.device().type != Device::meta && !thread_modes().dry_run && !cuda::detail::is_unreadable(t);
-}
 
 // As contiguous i64, each in [0, limit) or `ignore`.
 static Tensor checked(const char* op, const char* what, const Tensor& index, int64_t limit, std::optional<int64_t> ignore = {},
@@ -24,8 +19,6 @@ static Tensor checked(const char* op, const char* what, const Tensor& index, int
 }
 
 // ---- negative log likelihood ---------------------------------------------------------------------------------
-
-static int class_dim(int rank) { return rank > 1 ? 1 : 0; }
 
 // Of (x[n, classes, d...], label[n, d...][, weight]): loss and weight of every label.
 static void infer_nll(Infer& c, int64_t classes, bool weight) {

@@ -12,6 +12,8 @@
 
 namespace graft::inline v1 {
 
+constexpr int class_dim(int rank) { return rank > 1 ? 1 : 0; }  // of what is [n, classes, d...], or [classes]
+
 struct NllAttrs {
   int64_t classes = 0;
   int64_t ignore = -100;  // labels of this value count for nothing

@@ -131,7 +131,6 @@ template <class T> struct ClassWeights {
   const T* of = nullptr;  // none: 1 each
   compute_t<T> operator[](int64_t c) const { return of ? compute_t<T>(of[c]) : compute_t<T>(1); }
 };
-int class_dim(const View& x) { return x.rank > 1 ? 1 : 0; }
 
 template <class T> Decline cross_entropy(const Launch& l) {
   using C = compute_t<T>;
@@ -139,7 +138,7 @@ template <class T> Decline cross_entropy(const Launch& l) {
   const auto& a = l.attrs_as<CrossEntropyAttrs>();
   const ClassWeights<T> weight{a.weight ? l.in[2]->as<T>() : nullptr};
   const auto statistics = lines<C>().statistics;
-  return each_line<T>(l.in.first(1), nullptr, class_dim(*l.in[0]), [&](int64_t r, C*, const C* const* in, int64_t n) {
+  return each_line<T>(l.in.first(1), nullptr, class_dim(l.in[0]->rank), [&](int64_t r, C*, const C* const* in, int64_t n) {
     const C* x = in[0];
     const int64_t label = l.in[1]->as<int64_t>()[r];
     const auto s = statistics(x, n);
@@ -169,7 +168,7 @@ template <class T> Decline cross_entropy_grad(const Launch& l) {  // in: g, x, l
     for (int64_t c = 0; c < a.classes; ++c) spread_weight += weight[c];
   }
   const C share = C(a.smoothing / double(a.classes));
-  return each_line<T>(l.in.subspan(1, 1), l.out[0], class_dim(*l.in[1]), [&](int64_t r, C* dx, const C* const* in, int64_t n) {
+  return each_line<T>(l.in.subspan(1, 1), l.out[0], class_dim(l.in[1]->rank), [&](int64_t r, C* dx, const C* const* in, int64_t n) {
     const int64_t label = l.in[2]->as<int64_t>()[r];
     if (label == a.ignore) return void(std::fill_n(dx, n, C(0)));
     const C g = C(l.in[0]->as<T>()[r]), own = C(1 - a.smoothing) * weight[label];

@@ -179,9 +179,8 @@ template <class T> LabelledLines<T> labelled(const Launch& l, const View& label,
           .own = compute_t<T>(1 - a.smoothing),
           .share = compute_t<T>(a.smoothing / double(a.classes))};
 }
-int class_dim(const View& x) { return x.rank > 1 ? 1 : 0; }
-template <class T> Decline cross_entropy(const Launch& l) { return forward<T>(l, class_dim(*l.in[0]), labelled<T>(l, *l.in[1], 2)); }
-template <class T> Decline cross_entropy_grad(const Launch& l) { return backward<T>(l, class_dim(*l.in[1]), labelled<T>(l, *l.in[2], 5)); }
+template <class T> Decline cross_entropy(const Launch& l) { return forward<T>(l, class_dim(l.in[0]->rank), labelled<T>(l, *l.in[1], 2)); }
+template <class T> Decline cross_entropy_grad(const Launch& l) { return backward<T>(l, class_dim(l.in[1]->rank), labelled<T>(l, *l.in[2], 5)); }
 template <class T> Decline logsumexp(const Launch& l) { return forward<T>(l, l.attrs_as<DimAttrs>().dim, {}); }
 template <class T> Decline logsumexp_grad(const Launch& l) { return backward<T>(l, l.attrs_as<DimAttrs>().dim, {}); }
 
