@@ -39,13 +39,16 @@ template <class T> struct RowInRegisters {
   }
 };
 
-// Whether rows of `length` elements, one after another in every operand, fit into registers; the threads of each are `g`, no
-// fewer than lie in 512 bytes, so that a warp reads neighbours.
+// The threads of a row of packs: no fewer than lie in 512 bytes, so that a warp reads neighbours.
+inline Groups groups_of_packs(int64_t packs) {
+  return Groups(std::max(std::min<int64_t>(packs, 32), (packs + kPacksOfThread - 1) / kPacksOfThread), false);
+}
+// Whether rows of `length` elements, one after another in every operand, fit into registers; the threads of each are `g`.
 template <class T> bool fit_registers(std::initializer_list<const void*> operands, int64_t length, Groups& g) {
   const int64_t packs = length / kPerPack<T>;
   bool fits = length % kPerPack<T> == 0 && packs > 0 && packs <= int64_t(kPacksOfThread) * kThreads;
   for (const void* p : operands) fits = fits && is_aligned(p, 16);
-  if (fits) g = Groups(std::max(std::min<int64_t>(packs, 32), (packs + kPacksOfThread - 1) / kPacksOfThread), false);
+  if (fits) g = groups_of_packs(packs);
   return fits;
 }
 

@@ -3,11 +3,11 @@
 // Without labels the result is the logarithm of the sum: logsumexp.
 #include "graft/kernels/cuda/compat.h"
 
-#include <algorithm>
 #include <cmath>
 #include "graft/kernels/cuda/element.h"
 #include "graft/kernels/cuda/group.h"
 #include "graft/kernels/cuda/register.h"
+#include "graft/kernels/cuda/row.h"
 #include "graft/kernels/label/attrs.h"
 #include "graft/kernels/move/attrs.h"
 #include "graft/kernels/softmax/cuda_lines.h"
@@ -144,12 +144,11 @@ template <class T, class Run> Decline each_line(const Launch& l, const View& x, 
     if (!v->contiguous) return "needs contiguous inputs";
   if (x.numel > INT32_MAX) return "2^31 elements or more";
   if (x.numel == 0) return kRan;
-  const int64_t n = x.size[dim], step = x.stride[dim], packs = n / kPerPack<T>;
+  const int64_t n = x.size[dim], step = x.stride[dim];
   s.x = x.as<T>();
   s.lines = {unsigned(x.numel / n), unsigned(n), unsigned(step), x.dtype, unsigned(sizeof(T))};
   const bool in_packs = step == 1 && n % kPerPack<T> == 0 && is_aligned(x.data, 16) && is_aligned(result, 16);
-  // Of packs: no fewer threads than lie in 512 bytes, so that a warp reads neighbours.
-  const Groups g(in_packs ? std::max(std::min<int64_t>(packs, 32), packs / 4) : n, step > 1);
+  const Groups g = in_packs ? groups_of_packs(n / kPerPack<T>) : Groups(n, step > 1);
   const unsigned blocks = blocks_for(s.lines.count, g.outputs);
   in_packs ? run(std::integral_constant<int, kPerPack<T>>{}, s, g, blocks) : run(std::integral_constant<int, 1>{}, s, g, blocks);
   return kRan;
